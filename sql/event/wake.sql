@@ -1,0 +1,33 @@
+-- Wakes the runs that wait for an event: $1 name, $2 payload, $3 now. Runs are locked in one order,
+-- then their tasks, so that emitters and cancellations of many cannot wait for each other in a
+-- circle.
+with held as materialized (
+    select r.run_id, r.task_id, r.attempt, w.step_name
+      from {w} w
+      join {r} r on r.run_id = w.run_id
+     where w.event_name = $1
+       and (w.timeout_at is null or w.timeout_at > $3)
+       and r.state = 'sleeping'
+     order by r.run_id
+       for no key update of r
+), woken as (
+    update {r} r
+       set state = 'pending', available_at = $3, wake_event = null, event_payload = $2,
+           claimed_by = null, claim_expires_at = null
+      from held
+     where r.run_id = held.run_id
+), tasks as (
+    update {t} t
+       set state = 'pending'
+      from held
+     where t.task_id = held.task_id and t.state in ('pending', 'running', 'sleeping')
+), steps as (
+    insert into {c} as c (task_id, checkpoint_name, state, status, owner_run_id, updated_at)
+    select held.task_id, held.step_name, $2, 'committed', held.run_id, $3 from held
+    on conflict (task_id, checkpoint_name) do update
+       set state = excluded.state, status = excluded.status,
+           owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at
+)
+delete from {w} w
+ using held
+ where w.run_id = held.run_id and w.step_name = held.step_name

@@ -1,0 +1,24 @@
+-- The indexes of one queue beside its keys. A task's row changes state several times, and none of
+-- its indexes mentions the state, so that those updates can stay within the page.
+
+-- Tasks whose cancellation rule comes due, by the instant.
+create index if not exists {t_due} on {t} (cancel_at) where cancel_at is not null;
+-- The tasks of a workflow run.
+create index if not exists {t_wri} on {t} (workflow_run_id) where workflow_run_id is not null;
+-- What cleanup removes, oldest first: cancelled tasks here, the others by the end of their run.
+create index if not exists {t_cai} on {t} (cancelled_at) where cancelled_at is not null;
+
+create index if not exists {r_ti} on {r} (task_id);
+-- Ready runs in the order in which a claim hands them out.
+create index if not exists {r_rdy} on {r} (available_at, run_id)
+    where state in ('pending', 'sleeping');
+-- Leases in the order in which they expire.
+create index if not exists {r_cei} on {r} (claim_expires_at)
+    where state = 'running' and claim_expires_at is not null;
+create index if not exists {r_end} on {r} ((coalesce(completed_at, failed_at)))
+    where coalesce(completed_at, failed_at) is not null;
+
+create index if not exists {e_eai} on {e} (emitted_at);
+
+create index if not exists {w_eni} on {w} (event_name);
+create index if not exists {w_ti} on {w} (task_id);

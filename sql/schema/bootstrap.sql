@@ -1,0 +1,32 @@
+-- The registry of queues, and what the contract asks to be plain SQL. Runs before the functions.
+
+create table absurd.queues (
+    queue_name          text primary key,
+    created_at          timestamptz not null default clock_timestamp(),
+    storage_mode        text not null default 'unpartitioned'
+        constraint queues_storage_mode_check check (storage_mode in ('unpartitioned', 'partitioned')),
+    default_partition   text not null default 'enabled'
+        constraint queues_default_partition_check check (default_partition in ('enabled', 'disabled')),
+    partition_lookahead interval not null default '28 days'
+        constraint queues_partition_lookahead_check check (partition_lookahead >= '0'),
+    partition_lookback  interval not null default '1 day'
+        constraint queues_partition_lookback_check check (partition_lookback >= '0'),
+    cleanup_ttl         interval not null default '30 days'
+        constraint queues_cleanup_ttl_check check (cleanup_ttl >= '0'),
+    cleanup_limit       integer not null default 1000
+        constraint queues_cleanup_limit_check check (cleanup_limit >= 1),
+    detach_mode         text not null default 'none'
+        constraint queues_detach_mode_check check (detach_mode in ('none', 'empty')),
+    detach_min_age      interval not null default '30 days'
+        constraint queues_detach_min_age_check check (detach_min_age >= '0')
+);
+
+-- The queues' own tables are not members of the extension, so a dump carries them; the registry
+-- is a member, and its rows must be asked for.
+select pg_catalog.pg_extension_config_dump('absurd.queues', '');
+
+-- The version of the SQL contract that clients compare with, not the extension's. A plain SQL
+-- function, because tools of the contract replace it.
+create function absurd.get_schema_version() returns text
+    language sql immutable parallel safe
+    as $$ select '0.5.1'::text $$;

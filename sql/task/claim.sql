@@ -1,0 +1,47 @@
+-- Hands out ready runs: $1 now, $2 how many, $3 worker, $4 end of the lease, $5 whether to pass
+-- over what cannot be handed out.
+--
+-- The index on ready runs yields them in order, so nothing is sorted and nothing beyond the rows
+-- handed out is read. Locked rows, run or task, are passed over: a claim waits for nobody. With $5
+-- false the rows at the head are taken as they come; a run of an ended task is closed then, so that
+-- it does not stand at the head for ever.
+with head as materialized (
+    select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
+           t.max_attempts, t.headers, r.wake_event, r.event_payload,
+           t.state in ('pending', 'running', 'sleeping') as open,
+           t.cancel_at is null or t.cancel_at > timezone('UTC', $1) as in_time
+      from {r} r
+      join {t} t on t.task_id = r.task_id
+     where r.state in ('pending', 'sleeping')
+       and r.available_at <= $1
+       and (not $5
+            or (t.state in ('pending', 'running', 'sleeping')
+                and (t.cancel_at is null or t.cancel_at > timezone('UTC', $1))))
+     order by r.available_at, r.run_id
+     limit $2
+       for no key update of r, t skip locked
+), claimed as (
+    update {r} r
+       set state = 'running', claimed_by = $3, claim_expires_at = $4, available_at = $1,
+           started_at = $1, last_heartbeat = $1
+      from head
+     where r.run_id = head.run_id and head.open and head.in_time
+), started as (
+    update {t} t
+       set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
+           last_attempt_run = head.run_id
+      from head
+     where t.task_id = head.task_id and head.open and head.in_time
+), timed_out as (
+    delete from {w} w
+     using head
+     where w.run_id = head.run_id and w.timeout_at <= $1 and head.open and head.in_time
+), closed as (
+    update {r} r
+       set state = 'cancelled', wake_event = null
+      from head
+     where r.run_id = head.run_id and not head.open
+)
+select run_id, task_id, attempt, task_name, params, retry_strategy, max_attempts, headers,
+       wake_event, event_payload, open and in_time
+  from head

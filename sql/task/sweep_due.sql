@@ -1,0 +1,35 @@
+-- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. What is locked,
+-- the task or one of its open runs, is left to the next sweep.
+with due as materialized (
+    select t.task_id
+      from {t} t
+     where t.cancel_at <= timezone('UTC', $1)
+     order by t.cancel_at
+     limit $2
+       for no key update skip locked
+), held as materialized (
+    select r.run_id, r.task_id
+      from due
+      join {r} r on r.task_id = due.task_id
+     where r.state in ('pending', 'running', 'sleeping')
+       for no key update of r skip locked
+), sound as materialized (
+    select due.task_id
+      from due
+     where (select count(*) from held where held.task_id = due.task_id)
+         = (select count(*)
+              from {r} r
+             where r.task_id = due.task_id and r.state in ('pending', 'running', 'sleeping'))
+), runs as (
+    update {r} r
+       set state = 'cancelled', wake_event = null
+      from held
+      join sound on sound.task_id = held.task_id
+     where r.run_id = held.run_id
+), waits as (
+    delete from {w} w using sound where w.task_id = sound.task_id
+)
+update {t} t
+   set state = 'cancelled', cancelled_at = $1
+  from sound
+ where t.task_id = sound.task_id

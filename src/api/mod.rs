@@ -1,0 +1,22 @@
+//! The SQL functions: each decodes its arguments, calls, and raises what went wrong. Nothing else
+//! happens here.
+//!
+//! Every argument is an `Option`: NULL is a value to answer, never a silent NULL result.
+
+mod checkpoint;
+mod event;
+mod later;
+mod maintenance;
+mod queue;
+mod task;
+mod time;
+mod workflow;
+
+use std::borrow::Cow;
+
+use crate::error::{Error, Result};
+
+/// The value of an argument that must have one.
+fn required<T>(value: Option<T>, argument: impl Into<Cow<'static, str>>) -> Result<T> {
+    value.ok_or_else(|| Error::null(argument))
+}

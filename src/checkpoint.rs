@@ -1,0 +1,139 @@
+//! Checkpoints: what a task's steps have stored, so that a later attempt does not repeat them.
+
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
+use crate::queue::QueueName;
+use crate::task::lease;
+
+/// A stored checkpoint.
+pub struct Checkpoint {
+    pub name: String,
+    pub state: Option<Jsonb>,
+    pub status: String,
+    pub owner_run: Option<Uuid>,
+    pub updated_at: Timestamp,
+}
+
+static PUT: Statement = Statement::new(include_str!("../sql/checkpoint/put.sql"));
+static LIST: Statement = Statement::new(include_str!("../sql/checkpoint/list.sql"));
+static GET: Statement = Statement::new(
+    "select checkpoint_name, state, status, owner_run_id, updated_at
+       from {c}
+      where task_id = $1 and checkpoint_name = $2 and (status = 'committed' or $3)",
+);
+static OF_RUN: Statement = Statement::new(
+    "select c.checkpoint_name, c.state, c.status, c.owner_run_id, c.updated_at
+       from {r} r join {c} c on c.task_id = r.task_id
+      where r.run_id = $1 and c.owner_run_id = $1
+      order by c.updated_at, c.checkpoint_name",
+);
+static TASK_OF_RUN: Statement = Statement::new("select task_id from {r} where run_id = $1");
+
+/// Checks a step's name.
+///
+/// # Errors
+/// 22004 for NULL, 22023 for a blank one.
+pub fn check_step(name: Option<&str>) -> Result<&str> {
+    let name = name.ok_or_else(|| Error::null("step_name"))?;
+    if name.trim().is_empty() {
+        return Err(Error::blank("step_name"));
+    }
+    Ok(name)
+}
+
+/// Writes a checkpoint of `task` as its run `owner`. `task` may be the run's own id: it stands for
+/// the run's task. A name that a newer attempt has written stays as it is. `extend` > 0 prolongs
+/// the run's lease by so many seconds from now.
+///
+/// # Errors
+/// AB001, AB002 or 55000 when task or run have ended, 02000 for an unknown run, 22023 when the run
+/// is not the task's.
+pub fn put(
+    session: &Session,
+    queue: &QueueName,
+    task: Uuid,
+    step: &str,
+    state: Option<Jsonb>,
+    owner: Uuid,
+    extend: Option<i32>,
+) -> Result<()> {
+    let written = session.run(&PUT, queue, params![owner, task, step, state, session.now()])?;
+    if written.is_empty() {
+        let actual = task_of(session, queue, owner)?;
+        if task != owner && task != actual {
+            return Err(not_of_task(queue, owner, task));
+        }
+        return Err(lease::refusal(session, queue, owner)?);
+    }
+    match extend {
+        Some(seconds) if seconds > 0 => lease::prolong(session, queue, owner, seconds),
+        _ => Ok(()),
+    }
+}
+
+/// The error for a run of another task.
+pub fn not_of_task(queue: &QueueName, run: Uuid, task: Uuid) -> Error {
+    Error::NotOfTask {
+        run: run.to_string(),
+        task: task.to_string(),
+        queue: queue.as_str().to_owned(),
+    }
+}
+
+/// The task of a run.
+///
+/// # Errors
+/// 02000 for an unknown run.
+pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Uuid> {
+    match session.run(&TASK_OF_RUN, queue, params![run])?.first() {
+        Some(row) => row.need(0),
+        None => Err(lease::not_found(queue, run)),
+    }
+}
+
+/// One checkpoint of a task; one that is not committed only when `pending` asks for it.
+pub fn get(
+    session: &Session,
+    queue: &QueueName,
+    task: Uuid,
+    step: &str,
+    pending: bool,
+) -> Result<Option<Checkpoint>> {
+    let rows = session.run(&GET, queue, params![task, step, pending])?;
+    rows.first().map(|row| read(session, row)).transpose()
+}
+
+/// The committed checkpoints that a run of a task sees, oldest first: its own and those of earlier
+/// attempts.
+///
+/// # Errors
+/// 02000 for an unknown run, 22023 when it is not the task's.
+pub fn visible(
+    session: &Session,
+    queue: &QueueName,
+    task: Uuid,
+    run: Uuid,
+) -> Result<Vec<Checkpoint>> {
+    if task_of(session, queue, run)? != task {
+        return Err(not_of_task(queue, run, task));
+    }
+    let rows = session.run(&LIST, queue, params![task, run])?;
+    rows.into_iter().map(|row| read(session, row)).collect()
+}
+
+/// The checkpoints that a run owns, oldest first.
+pub fn of_run(session: &Session, queue: &QueueName, run: Uuid) -> Result<Vec<Checkpoint>> {
+    let rows = session.run(&OF_RUN, queue, params![run])?;
+    rows.into_iter().map(|row| read(session, row)).collect()
+}
+
+fn read(session: &Session, row: Row) -> Result<Checkpoint> {
+    Ok(Checkpoint {
+        name: row.need(0)?,
+        state: session.keep(row.get(1)?),
+        status: row.need(2)?,
+        owner_run: row.get(3)?,
+        updated_at: row.need(4)?,
+    })
+}

@@ -1,0 +1,213 @@
+//! Every way in which a call can fail, and what the caller is told about it.
+//!
+//! One enum for the whole extension: a variant says *what* is wrong; `sqlstate`, `message`,
+//! `detail` and `hint` say it to a client. Nothing here touches Postgres, so the wording and the
+//! codes are covered by plain unit tests.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::pg::ereport::Caught;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure of one call. Raising it aborts the surrounding (sub)transaction, so nothing that the
+/// call did before remains.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument that must have a value is NULL (22004) or blank (22023).
+    Missing { argument: Cow<'static, str>, null: bool },
+    /// A value outside of what the argument allows (22023).
+    Invalid { value: String, rule: Cow<'static, str>, hint: Option<Cow<'static, str>> },
+    /// A name with more bytes than an identifier can carry (42622).
+    TooLong { what: &'static str, name: String, max: usize },
+    /// A retry strategy that the engine cannot follow (AB003).
+    RetryStrategy { rule: String },
+    /// The queue's table does not exist (42P01).
+    NoSuchRelation { relation: String, queue: String },
+    /// The queue is not registered (42P01).
+    NoSuchQueue { queue: String },
+    /// No row has this id (02000).
+    NotFound { what: &'static str, id: String, queue: Option<String> },
+    /// The run belongs to another task (22023).
+    NotOfTask { run: String, task: String, queue: String },
+    /// The task has been cancelled (AB001).
+    Cancelled { task: String, queue: String },
+    /// The run has already failed (AB002).
+    RunFailed { run: String, queue: String },
+    /// The object is not in the state that the verb needs (55000).
+    WrongState { what: String, rule: String, hint: Option<Cow<'static, str>> },
+    /// The relation name is taken by something that is not this queue's (42P07).
+    NameTaken { queue: String, relation: String, by: String },
+    /// The queue exists with other properties (42710).
+    QueueExists { queue: String, rule: String },
+    /// A row that this call resolved to vanished under it (40001).
+    Vanished { what: &'static str, key: String, queue: String },
+    /// Part of the contract that this version does not offer (0A000).
+    NotYet { feature: &'static str, hint: &'static str },
+    /// Stored data that the extension itself must have written otherwise (XX001).
+    Corrupt { what: String },
+    /// An error that Postgres raised, kept whole.
+    Postgres(Caught),
+}
+
+impl Error {
+    /// The argument's value breaks a rule; the message reads "`what` `value` `rule`".
+    pub fn invalid(value: impl Into<String>, rule: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid { value: value.into(), rule: rule.into(), hint: None }
+    }
+
+    pub fn null(argument: impl Into<Cow<'static, str>>) -> Self {
+        Self::Missing { argument: argument.into(), null: true }
+    }
+
+    pub fn blank(argument: impl Into<Cow<'static, str>>) -> Self {
+        Self::Missing { argument: argument.into(), null: false }
+    }
+
+    /// Adds what the caller can do about an invalid value or a wrong state.
+    pub fn with_hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        match &mut self {
+            Self::Invalid { hint, .. } | Self::WrongState { hint, .. } => *hint = Some(text.into()),
+            _ => {}
+        }
+        self
+    }
+
+    /// The five characters of the error's SQLSTATE.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            Self::Missing { null: true, .. } => "22004",
+            Self::Missing { null: false, .. } | Self::Invalid { .. } | Self::NotOfTask { .. } => {
+                "22023"
+            }
+            Self::TooLong { .. } => "42622",
+            Self::RetryStrategy { .. } => "AB003",
+            Self::NoSuchRelation { .. } | Self::NoSuchQueue { .. } => "42P01",
+            Self::NotFound { .. } => "02000",
+            Self::Cancelled { .. } => "AB001",
+            Self::RunFailed { .. } => "AB002",
+            Self::WrongState { .. } => "55000",
+            Self::NameTaken { .. } => "42P07",
+            Self::QueueExists { .. } => "42710",
+            Self::Vanished { .. } => "40001",
+            Self::NotYet { .. } => "0A000",
+            Self::Corrupt { .. } => "XX001",
+            // Raised again as it came; never asked for its code.
+            Self::Postgres(_) => "XX000",
+        }
+    }
+
+    /// What more there is to know, beyond the message.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::NameTaken { relation, by, .. } => {
+                Some(format!("The queue needs the name \"{relation}\", which {by} has."))
+            }
+            Self::TooLong { name, max, .. } => Some(format!(
+                "The name has {} bytes of UTF-8; relation names derived from it leave room for {max}.",
+                name.len()
+            )),
+            Self::Cancelled { .. } => {
+                Some("Nothing that its runs still report is stored.".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// What the caller can do about it.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Invalid { hint, .. } | Self::WrongState { hint, .. } => hint.clone(),
+            Self::NoSuchRelation { queue, .. } | Self::NoSuchQueue { queue } => Some(
+                format!(
+                    "Create the queue first: select absurd.create_queue('{}').",
+                    queue.replace('\'', "''")
+                )
+                .into(),
+            ),
+            Self::NameTaken { .. } => Some("Choose another queue name.".into()),
+            Self::Cancelled { .. } => Some("Stop working on the task.".into()),
+            Self::RunFailed { .. } => {
+                Some("Stop working on this run; the task goes on, if at all, in another.".into())
+            }
+            Self::Vanished { .. } => Some("Retry the transaction.".into()),
+            Self::NotYet { hint, .. } => Some((*hint).into()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { argument, .. } => write!(f, "{argument} must be provided"),
+            Self::Invalid { value, rule, .. } => write!(f, "{value} {rule}"),
+            Self::TooLong { what, name, max } => {
+                write!(f, "{what} \"{name}\" is too long (max {max} bytes)")
+            }
+            Self::RetryStrategy { rule } => f.write_str(rule),
+            Self::NoSuchRelation { relation, .. } => {
+                write!(f, "relation \"{relation}\" does not exist")
+            }
+            Self::NoSuchQueue { queue } => write!(f, "Queue \"{queue}\" does not exist"),
+            Self::NotFound { what, id, queue: Some(queue) } => {
+                write!(f, "{what} \"{id}\" not found in queue \"{queue}\"")
+            }
+            Self::NotFound { what, id, queue: None } => write!(f, "{what} \"{id}\" not found"),
+            Self::NotOfTask { run, task, queue } => {
+                write!(f, "Run \"{run}\" does not belong to task \"{task}\" in queue \"{queue}\"")
+            }
+            Self::Cancelled { task, queue } => {
+                write!(f, "Task \"{task}\" has been cancelled in queue \"{queue}\"")
+            }
+            Self::RunFailed { run, queue } => {
+                write!(f, "Run \"{run}\" has already failed in queue \"{queue}\"")
+            }
+            Self::WrongState { what, rule, .. } => write!(f, "{what} {rule}"),
+            Self::NameTaken { queue, .. } => {
+                write!(f, "Queue name \"{queue}\" collides with relations that exist")
+            }
+            Self::QueueExists { queue, rule } => write!(f, "Queue \"{queue}\" {rule}"),
+            Self::Vanished { what, key, queue } => {
+                write!(f, "{what} \"{key}\" was removed concurrently in queue \"{queue}\"")
+            }
+            Self::NotYet { feature, .. } => write!(f, "{feature} not yet available"),
+            Self::Corrupt { what } => f.write_str(what),
+            Self::Postgres(_) => f.write_str("error raised by Postgres"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_states_have_the_codes_that_clients_match() {
+        let queue = || "q".to_owned();
+        let cancelled = Error::Cancelled { task: "t".into(), queue: queue() };
+        let failed = Error::RunFailed { run: "r".into(), queue: queue() };
+        let strategy = Error::RetryStrategy { rule: "x".into() };
+        assert_eq!(cancelled.sqlstate(), "AB001");
+        assert_eq!(failed.sqlstate(), "AB002");
+        assert_eq!(strategy.sqlstate(), "AB003");
+    }
+
+    #[test]
+    fn null_and_blank_arguments_differ_in_code_only() {
+        assert_eq!(Error::null("Queue name").sqlstate(), "22004");
+        assert_eq!(Error::blank("Queue name").sqlstate(), "22023");
+        assert_eq!(Error::null("Queue name").to_string(), "Queue name must be provided");
+        assert_eq!(Error::blank("Queue name").to_string(), "Queue name must be provided");
+    }
+
+    #[test]
+    fn hint_for_a_missing_queue_is_valid_sql_for_any_name() {
+        let error = Error::NoSuchQueue { queue: "it's".into() };
+        assert_eq!(
+            error.hint().unwrap(),
+            "Create the queue first: select absurd.create_queue('it''s')."
+        );
+    }
+}

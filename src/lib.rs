@@ -1,0 +1,34 @@
+//! Durable queues, tasks and workflow runs inside PostgreSQL.
+//!
+//! One way through the house: `api` -> `workflow` -> `task`, `event`, `checkpoint`, `maintenance`
+//! -> `queue` -> `pg`. `error`, `time` and the pure files (state, backoff, options, status, name)
+//! lie below all and know nothing of Postgres.
+
+use pgrx::prelude::*;
+
+mod api;
+mod checkpoint;
+mod error;
+mod event;
+mod maintenance;
+mod pg;
+mod queue;
+mod task;
+mod time;
+mod workflow;
+
+pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/schema/bootstrap.sql", name = "bootstrap", bootstrap);
+extension_sql_file!(
+    "../sql/schema/workflow.sql",
+    name = "workflow_tables",
+    requires = ["bootstrap"]
+);
+extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
+
+/// Called by Postgres when it loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::guc::define();
+}

@@ -1,0 +1,89 @@
+//! Retention: ended tasks and old events go.
+
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::row::Rows;
+use crate::pg::{Session, Timestamp};
+use crate::queue::QueueName;
+
+static TASKS: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_tasks.sql"));
+static EVENTS: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_events.sql"));
+
+/// How old and how many.
+#[derive(Clone, Copy)]
+pub struct Batch {
+    /// What ended before this instant is removed.
+    cutoff: Timestamp,
+    limit: i32,
+}
+
+impl Batch {
+    /// Reads the arguments of cleanup_tasks and cleanup_events.
+    ///
+    /// # Errors
+    /// 22004 for NULL, 22023 for a negative age or a limit below 1.
+    pub fn parse(session: &Session, ttl_seconds: Option<i32>, limit: Option<i32>) -> Result<Self> {
+        let ttl = ttl_seconds.ok_or_else(|| Error::null("p_ttl_seconds"))?;
+        let limit = limit.ok_or_else(|| Error::null("p_limit"))?;
+        if ttl < 0 {
+            return Err(Error::invalid(format!("ttl_seconds {ttl}"), "must be >= 0"));
+        }
+        if limit < 1 {
+            return Err(Error::invalid(format!("limit {limit}"), "must be >= 1"));
+        }
+        Ok(Self { cutoff: session.now().plus_seconds(-f64::from(ttl)), limit })
+    }
+}
+
+/// Removes tasks that ended before the cutoff, oldest first, with everything of theirs; returns how
+/// many.
+pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
+    count(session.run(&TASKS, queue, params![batch.cutoff, batch.limit])?)
+}
+
+/// Removes events emitted before the cutoff, oldest first; returns how many.
+pub fn events(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
+    count(session.run(&EVENTS, queue, params![batch.cutoff, batch.limit])?)
+}
+
+fn count(rows: Rows) -> Result<i32> {
+    rows.first().map_or(Ok(0), |row| row.need(0))
+}
+
+/// What the policy removed from one queue.
+pub struct Cleaned {
+    pub queue: String,
+    pub tasks: i32,
+    pub events: i32,
+}
+
+/// Removes from one queue, or from all, what their policies no longer keep: one batch each.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Cleaned>> {
+    static POLICIES: Statement = Statement::new(
+        "select queue_name, $2 - cleanup_ttl, cleanup_limit
+           from absurd.queues
+          where $1 is null or queue_name = $1
+          order by queue_name",
+    );
+    let name = only.map(QueueName::as_str);
+    let rows = session.run(&POLICIES, &Global, params![name, session.now()])?;
+    if let (Some(queue), true) = (name, rows.is_empty()) {
+        return Err(Error::NoSuchQueue { queue: queue.to_owned() });
+    }
+    rows.into_iter()
+        .map(|row| {
+            let name: String = row.need(0)?;
+            let queue = QueueName::parse(Some(&name))?;
+            let batch = Batch { cutoff: row.need(1)?, limit: row.need(2)? };
+            Ok(Cleaned {
+                tasks: tasks(session, &queue, batch)?,
+                events: events(session, &queue, batch)?,
+                queue: name,
+            })
+        })
+        .collect()
+}

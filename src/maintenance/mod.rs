@@ -1,0 +1,3 @@
+//! What keeps queues small.
+
+pub mod cleanup;

@@ -1,0 +1,35 @@
+//! The engine's only clock, read once per call and passed down.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+
+pub use crate::time::Timestamp;
+
+use super::{ereport, guc};
+use crate::error::{Error, Result};
+
+/// The engine's time: the setting `absurd.fake_now` when it is set and not blank, else the wall
+/// clock.
+///
+/// # Errors
+/// 22007 when the setting is not a timestamp.
+pub fn now() -> Result<Timestamp> {
+    match guc::fake_now() {
+        Some(text) if !text.trim().is_empty() => parse(&text),
+        // SAFETY: reads the wall clock.
+        _ => Ok(Timestamp::from_micros(unsafe { pg_sys::GetCurrentTimestamp() })),
+    }
+}
+
+/// Text as the input function of `timestamptz` reads it.
+///
+/// # Errors
+/// 22007 or 22008 when it cannot be read.
+pub fn parse(text: &str) -> Result<Timestamp> {
+    let text = CString::new(text)
+        .map_err(|_| Error::invalid("timestamp", "must not contain a zero byte"))?;
+    // SAFETY: timestamptz_in takes a C string, an OID that it ignores and a type modifier.
+    let datum = unsafe { ereport::input(pg_sys::F_TIMESTAMPTZ_IN, &text)? };
+    Ok(Timestamp::from_micros(datum.value() as i64))
+}

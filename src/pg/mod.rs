@@ -1,0 +1,25 @@
+//! The only home of SPI and of `unsafe`.
+//!
+//! Everything above this module is ordinary safe Rust: it gets a [`Session`], runs [`Statement`]s
+//! on it and returns `Result`s. How plans are kept, how values travel and how Postgres errors
+//! cross Rust frames is decided here, once.
+
+pub mod clock;
+pub mod ereport;
+pub mod guc;
+pub mod json;
+pub mod lock;
+pub mod plan;
+pub mod row;
+pub mod session;
+pub mod trigger;
+pub mod uuid;
+pub mod value;
+
+pub use clock::Timestamp;
+pub use json::Jsonb;
+pub use pgrx::Uuid;
+pub use plan::Statement;
+pub use row::Row;
+pub use session::{Session, call};
+pub use value::Param;

@@ -1,0 +1,166 @@
+//! Statements and their kept plans.
+//!
+//! A statement is prepared once per backend and queue and kept. Values are always parameters; only
+//! relation names, quoted by the queue's name type, are put into the text. Postgres re-plans a kept
+//! plan by itself when DDL touches its tables.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int};
+use std::ptr::NonNull;
+
+use pgrx::pg_sys;
+
+use super::ereport::guarded;
+use super::value::Param;
+use crate::error::{Error, Result};
+
+/// How many plans a backend keeps: about thirty queues with every verb in use. The least recently
+/// used one goes first.
+const KEPT: usize = 1024;
+
+unsafe extern "C-unwind" {
+    fn SPI_prepare_cursor(
+        source: *const c_char,
+        nargs: c_int,
+        argtypes: *mut pg_sys::Oid,
+        options: c_int,
+    ) -> pg_sys::SPIPlanPtr;
+    fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
+    fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
+}
+
+/// A SQL statement of the engine. Make it a `static`: its address is its identity.
+pub struct Statement {
+    pub(super) sql: &'static str,
+}
+
+impl Statement {
+    /// In `sql`, `{t}` stands for the queue's task table and so on; `$1` ... are its parameters.
+    pub const fn new(sql: &'static str) -> Self {
+        Self { sql }
+    }
+}
+
+/// What gives a statement its relation names.
+pub trait Scope {
+    /// What distinguishes this scope from others, empty for statements without a queue.
+    fn key(&self) -> &str;
+    /// The statement's text with the relation names in place.
+    fn expand(&self, sql: &'static str) -> String;
+    /// The error for a relation of the scope that does not exist; `message` is Postgres's.
+    fn missing(&self, message: &str) -> Option<Error>;
+}
+
+/// The scope of statements on the extension's own tables.
+pub struct Global;
+
+impl Scope for Global {
+    fn key(&self) -> &str {
+        ""
+    }
+
+    fn expand(&self, sql: &'static str) -> String {
+        sql.to_owned()
+    }
+
+    fn missing(&self, _: &str) -> Option<Error> {
+        None
+    }
+}
+
+struct Kept {
+    plan: NonNull<pg_sys::_SPI_plan>,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Cache {
+    plans: HashMap<usize, HashMap<Box<str>, Kept>>,
+    len: usize,
+    clock: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// The kept plan of `statement` in `scope`, prepared now if this backend has none.
+pub(super) fn get(
+    statement: &'static Statement,
+    scope: &impl Scope,
+    params: &[Param],
+    outermost: bool,
+) -> Result<NonNull<pg_sys::_SPI_plan>> {
+    let identity = std::ptr::from_ref(statement).addr();
+    let found = CACHE.with_borrow_mut(|cache| {
+        cache.clock += 1;
+        let kept = cache.plans.get_mut(&identity)?.get_mut(scope.key())?;
+        kept.used = cache.clock;
+        Some(kept.plan)
+    });
+    if let Some(plan) = found {
+        return Ok(plan);
+    }
+    let plan = prepare(statement, scope, params)?;
+    // A plan may be in use by an outer call of this backend; only the outermost may free one.
+    if outermost {
+        CACHE.with_borrow_mut(Cache::make_room);
+    }
+    CACHE.with_borrow_mut(|cache| {
+        let used = cache.clock;
+        cache.len += 1;
+        let of_statement = cache.plans.entry(identity).or_default();
+        of_statement.insert(scope.key().into(), Kept { plan, used });
+    });
+    Ok(plan)
+}
+
+fn prepare(
+    statement: &'static Statement,
+    scope: &impl Scope,
+    params: &[Param],
+) -> Result<NonNull<pg_sys::_SPI_plan>> {
+    let text = CString::new(scope.expand(statement.sql)).map_err(|_| Error::Corrupt {
+        what: "a statement of the engine contains a zero byte".to_owned(),
+    })?;
+    let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();
+    let (text, types, count) = (text.as_ptr(), types.as_mut_ptr(), types.len() as c_int);
+    // The engine's statements are keyed look-ups whose best plan does not depend on the values:
+    // ask for the generic plan at once instead of five custom ones first.
+    let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as c_int;
+    // SAFETY: text and types outlive the call; the closures' frames hold pointers only.
+    let plan = unsafe { guarded(|| SPI_prepare_cursor(text, count, types, options)) };
+    let plan = match plan {
+        // 42P01: a table of the queue is missing. Say it with the queue's name and a hint.
+        Err(Error::Postgres(caught)) if caught.is("42P01") => {
+            return Err(scope.missing(&caught.message()).unwrap_or(Error::Postgres(caught)));
+        }
+        other => other?,
+    };
+    let plan = NonNull::new(plan)
+        .ok_or_else(|| Error::Corrupt { what: "a statement could not be prepared".to_owned() })?;
+    // SAFETY: the plan was just prepared on this connection.
+    unsafe { guarded(|| SPI_keepplan(plan.as_ptr()))? };
+    Ok(plan)
+}
+
+impl Cache {
+    fn make_room(&mut self) {
+        while self.len >= KEPT {
+            let oldest = self
+                .plans
+                .iter()
+                .flat_map(|(id, plans)| plans.iter().map(move |(key, kept)| (kept.used, id, key)))
+                .min_by_key(|(used, ..)| *used)
+                .map(|(_, id, key)| (*id, key.clone()));
+            let Some((identity, key)) = oldest else { return };
+            let kept = self.plans.get_mut(&identity).and_then(|plans| plans.remove(&key));
+            if let Some(kept) = kept {
+                // SAFETY: the plan was kept by us and nothing executes it now.
+                unsafe { SPI_freeplan(kept.plan.as_ptr()) };
+                self.len -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! One call of a SQL function: one reading of the clock, one SPI connection.
+
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_int, c_long};
+use std::marker::PhantomData;
+
+use pgrx::{Uuid, pg_sys};
+
+use super::ereport::{self, guarded};
+use super::plan::{self, Scope, Statement};
+use super::row::Rows;
+use super::value::Param;
+use super::{Jsonb, Timestamp, clock};
+use crate::error::{Error, Result};
+
+unsafe extern "C-unwind" {
+    fn SPI_connect() -> c_int;
+    fn SPI_finish() -> c_int;
+    fn SPI_execute_plan(
+        plan: pg_sys::SPIPlanPtr,
+        values: *mut pg_sys::Datum,
+        nulls: *const c_char,
+        read_only: bool,
+        count: c_long,
+    ) -> c_int;
+    fn SPI_execute_with_args(
+        source: *const c_char,
+        nargs: c_int,
+        argtypes: *mut pg_sys::Oid,
+        values: *mut pg_sys::Datum,
+        nulls: *const c_char,
+        read_only: bool,
+        count: c_long,
+    ) -> c_int;
+    fn SPI_datumTransfer(value: pg_sys::Datum, by_value: bool, length: c_int) -> pg_sys::Datum;
+}
+
+thread_local! {
+    /// How many calls of ours are under way in this backend; triggers of users may nest them.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// What a call works with. Values that it returns to SQL must leave through [`Session::keep`] or be
+/// Rust's own.
+pub struct Session {
+    now: Timestamp,
+    depth: u32,
+    _backend: PhantomData<*const ()>,
+}
+
+/// Runs `f` as one call and returns its value; an error is raised as a Postgres ERROR.
+pub fn call<T>(f: impl FnOnce(&Session) -> Result<T>) -> T {
+    match Session::run_in(f) {
+        Ok(value) => value,
+        Err(error) => ereport::raise(error),
+    }
+}
+
+/// Runs `f`, which needs no database, and raises its error.
+pub fn pure<T>(f: impl FnOnce() -> Result<T>) -> T {
+    match f() {
+        Ok(value) => value,
+        Err(error) => ereport::raise(error),
+    }
+}
+
+impl Session {
+    fn run_in<T>(f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let now = clock::now()?;
+        // SAFETY: paired with SPI_finish below; on error the (sub)transaction's end disconnects.
+        unsafe { guarded(|| SPI_connect())? };
+        DEPTH.set(DEPTH.get() + 1);
+        let session = Self { now, depth: DEPTH.get(), _backend: PhantomData };
+        let value = f(&session)?;
+        drop(session);
+        // SAFETY: this call connected.
+        unsafe { guarded(|| SPI_finish())? };
+        Ok(value)
+    }
+
+    /// The call's time.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Runs a statement of the engine with its kept plan.
+    pub fn run(
+        &self,
+        statement: &'static Statement,
+        scope: &impl Scope,
+        params: &[Param],
+    ) -> Result<Rows> {
+        let plan = plan::get(statement, scope, params, self.depth == 1)?;
+        let (mut values, nulls) = bind(params);
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+        let planner = KeyedPlanning::begin();
+        // SAFETY: the arrays have as many elements as the plan has parameters and outlive the
+        // call; the closure's frame is plain.
+        let outcome =
+            unsafe { guarded(|| SPI_execute_plan(plan.as_ptr(), values, nulls, false, 0)) };
+        drop(planner);
+        rows(outcome?)
+    }
+
+    /// Plans and runs SQL text once, with the values known to the planner. For DDL, for queries
+    /// whose best plan depends on which filters are given, and for what runs seldom.
+    pub fn run_once(&self, sql: &str, params: &[Param]) -> Result<Rows> {
+        let text = CString::new(sql)
+            .map_err(|_| Error::invalid("SQL text", "must not contain a zero byte"))?;
+        let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();
+        let (mut values, nulls) = bind(params);
+        let (text, count) = (text.as_ptr(), params.len() as c_int);
+        let (types, values, nulls) = (types.as_mut_ptr(), values.as_mut_ptr(), nulls.as_ptr());
+        // SAFETY: as above.
+        let outcome = unsafe {
+            guarded(|| SPI_execute_with_args(text, count, types, values, nulls, false, 0))
+        };
+        rows(outcome?)
+    }
+
+    /// Copies a value so that it survives the call's end.
+    pub fn keep<T: Keep>(&self, value: T) -> T {
+        value.keep(self)
+    }
+
+    fn transfer(&self, datum: pg_sys::Datum) -> pg_sys::Datum {
+        // SAFETY: a varlena, copied into the context that the call came with.
+        unsafe { SPI_datumTransfer(datum, false, -1) }
+    }
+
+    /// A new UUID of version 7 for the call's time.
+    pub fn new_id(&self) -> Result<Uuid> {
+        super::uuid::v7(self.now)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        DEPTH.set(self.depth - 1);
+    }
+}
+
+fn bind(params: &[Param]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
+    params
+        .iter()
+        .map(|param| match param.datum {
+            Some(datum) => (datum, b' ' as c_char),
+            None => (pg_sys::Datum::null(), b'n' as c_char),
+        })
+        .unzip()
+}
+
+fn rows(code: c_int) -> Result<Rows> {
+    if code < 0 {
+        return Err(Error::Corrupt { what: format!("SPI refused a statement with code {code}") });
+    }
+    // SAFETY: set by the execution that just succeeded.
+    unsafe { Ok(Rows::new(pg_sys::SPI_tuptable, pg_sys::SPI_processed)) }
+}
+
+/// Values that point into memory which ends with the call.
+pub trait Keep {
+    #[must_use]
+    fn keep(self, session: &Session) -> Self;
+}
+
+impl Keep for Jsonb {
+    fn keep(self, session: &Session) -> Self {
+        Self::from_raw(session.transfer(self.datum()))
+    }
+}
+
+impl Keep for super::value::WorkflowRunRow {
+    fn keep(self, session: &Session) -> Self {
+        Self(session.transfer(self.0))
+    }
+}
+
+impl Keep for super::value::Interval {
+    fn keep(self, _: &Session) -> Self {
+        // SAFETY: an interval is a fixed 16 bytes by reference.
+        unsafe { Self(SPI_datumTransfer(self.0, false, 16)) }
+    }
+}
+
+impl<T: Keep> Keep for Option<T> {
+    fn keep(self, session: &Session) -> Self {
+        self.map(|value| value.keep(session))
+    }
+}
+
+/// Steers the planner to index look-ups while a statement of the engine runs.
+///
+/// A kept plan may be made when the queue is empty, where reading the whole table is cheapest, and
+/// then serve it with a million rows until autovacuum looks. Every statement of the engine is a
+/// keyed look-up, so the index is right at any size. These are the planner's switches themselves,
+/// put back when the statement ends either way: going through the settings machinery costs more
+/// than a claim's index probe. JIT stays out because a disabled node's cost would invite it.
+struct KeyedPlanning {
+    saved: [bool; 7],
+}
+
+impl KeyedPlanning {
+    fn begin() -> Self {
+        // SAFETY: plain globals of this single-threaded backend.
+        unsafe {
+            let saved = [
+                pg_sys::enable_seqscan,
+                pg_sys::enable_bitmapscan,
+                pg_sys::enable_sort,
+                pg_sys::enable_hashjoin,
+                pg_sys::enable_mergejoin,
+                pg_sys::enable_material,
+                pg_sys::jit_enabled,
+            ];
+            Self::set([false; 7]);
+            Self { saved }
+        }
+    }
+
+    unsafe fn set(to: [bool; 7]) {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::enable_seqscan = to[0];
+            pg_sys::enable_bitmapscan = to[1];
+            pg_sys::enable_sort = to[2];
+            pg_sys::enable_hashjoin = to[3];
+            pg_sys::enable_mergejoin = to[4];
+            pg_sys::enable_material = to[5];
+            pg_sys::jit_enabled = to[6];
+        }
+    }
+}
+
+impl Drop for KeyedPlanning {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { Self::set(self.saved) }
+    }
+}
+
+/// Builds a statement's parameter list.
+#[macro_export]
+macro_rules! params {
+    ($($value:expr),* $(,)?) => {
+        &[$($crate::pg::value::IntoParam::param($value)),*]
+    };
+}

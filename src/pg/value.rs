@@ -1,0 +1,199 @@
+//! How values travel between Rust and Postgres: statement parameters, result columns, and the
+//! argument and result types of the SQL functions.
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum as FcDatum;
+use pgrx::nullable::Nullable;
+use pgrx::pg_sys::{Datum, Oid};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{FromDatum, IntoDatum, Uuid, pg_sys};
+
+use super::{Jsonb, Timestamp};
+
+/// A statement's parameter: its type and its value, or NULL.
+#[derive(Clone, Copy)]
+pub struct Param {
+    pub(super) oid: Oid,
+    pub(super) datum: Option<Datum>,
+}
+
+/// A Rust value that can be a statement's parameter.
+pub trait IntoParam {
+    fn param(self) -> Param;
+}
+
+impl<T: SqlType> IntoParam for Option<T> {
+    fn param(self) -> Param {
+        Param { oid: T::OID, datum: self.map(SqlType::datum) }
+    }
+}
+
+impl<T: SqlType> IntoParam for T {
+    fn param(self) -> Param {
+        Param { oid: T::OID, datum: Some(self.datum()) }
+    }
+}
+
+/// A Rust type with one SQL type. Values by reference are copied into Postgres memory.
+pub trait SqlType {
+    const OID: Oid;
+    fn datum(self) -> Datum;
+}
+
+macro_rules! sql_type {
+    ($($rust:ty => $oid:ident, |$value:ident| $datum:expr;)*) => {
+        $(impl SqlType for $rust {
+            const OID: Oid = pg_sys::$oid;
+            fn datum(self) -> Datum {
+                let $value = self;
+                $datum
+            }
+        })*
+    };
+}
+
+sql_type! {
+    &str => TEXTOID, |text| text.into_datum().unwrap_or(Datum::null());
+    Uuid => UUIDOID, |id| id.into_datum().unwrap_or(Datum::null());
+    Jsonb => JSONBOID, |json| json.datum();
+    i32 => INT4OID, |number| Datum::from(number);
+    bool => BOOLOID, |truth| Datum::from(truth);
+    Timestamp => TIMESTAMPTZOID, |at| Datum::from(at.micros());
+    Vec<Uuid> => UUIDARRAYOID, |ids| ids.into_datum().unwrap_or(Datum::null());
+    Vec<String> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
+}
+
+/// A Rust type that a result column can be read as.
+pub trait Column: Sized {
+    /// # Safety
+    /// `datum` is a non-null value of the column's type.
+    unsafe fn read(datum: Datum) -> Option<Self>;
+}
+
+macro_rules! column {
+    ($($rust:ty),*) => {
+        $(impl Column for $rust {
+            unsafe fn read(datum: Datum) -> Option<Self> {
+                // SAFETY: the caller's promise.
+                unsafe { <$rust>::from_datum(datum, false) }
+            }
+        })*
+    };
+}
+
+column!(String, Uuid, Jsonb, i32, i64, bool);
+
+impl Column for Timestamp {
+    unsafe fn read(datum: Datum) -> Option<Self> {
+        Some(Self::from_micros(datum.value() as i64))
+    }
+}
+
+/// Lets a type of ours be an argument and a result of a SQL function.
+macro_rules! function_type {
+    ($rust:ty, $sql:literal, $ident:literal) => {
+        // SAFETY: the mapping names the SQL type whose datums the conversions read and make.
+        unsafe impl SqlTranslatable for $rust {
+            const TYPE_IDENT: &'static str = $ident;
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
+        }
+
+        // SAFETY: reads the argument's datum as the SQL type declared above.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $rust {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: pgrx calls this for arguments that are not NULL.
+                unsafe {
+                    match arg.unbox_arg_using_from_datum() {
+                        Some(value) => value,
+                        None => unreachable!("every SQL argument is an Option"),
+                    }
+                }
+            }
+
+            unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                // SAFETY: as above; NULL stays NULL.
+                unsafe { arg.unbox_arg_using_from_datum().into() }
+            }
+        }
+
+        // SAFETY: returns a datum of the SQL type declared above.
+        unsafe impl BoxRet for $rust {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> FcDatum<'fcx> {
+                match self.into_datum() {
+                    // SAFETY: the datum is of the function's result type.
+                    Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+                    None => fcinfo.return_null(),
+                }
+            }
+        }
+    };
+}
+
+function_type!(Jsonb, "jsonb", "absurd::pg::Jsonb");
+function_type!(Timestamp, "timestamptz", "absurd::pg::Timestamp");
+function_type!(Interval, "interval", "absurd::pg::Interval");
+function_type!(WorkflowRunRow, "absurd.workflow_run", "absurd::pg::WorkflowRunRow");
+
+impl FromDatum for Timestamp {
+    unsafe fn from_polymorphic_datum(datum: Datum, null: bool, _: Oid) -> Option<Self> {
+        (!null).then_some(Self::from_micros(datum.value() as i64))
+    }
+}
+
+impl IntoDatum for Timestamp {
+    fn into_datum(self) -> Option<Datum> {
+        Some(Datum::from(self.micros()))
+    }
+
+    fn type_oid() -> Oid {
+        pg_sys::TIMESTAMPTZOID
+    }
+}
+
+/// Defines a type that is only carried: a datum of the named SQL type.
+macro_rules! carried {
+    ($(#[$doc:meta])* $rust:ident, $oid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $rust(pub(super) Datum);
+
+        impl FromDatum for $rust {
+            unsafe fn from_polymorphic_datum(datum: Datum, null: bool, _: Oid) -> Option<Self> {
+                (!null).then_some(Self(datum))
+            }
+        }
+
+        impl IntoDatum for $rust {
+            fn into_datum(self) -> Option<Datum> {
+                Some(self.0)
+            }
+
+            fn type_oid() -> Oid {
+                $oid
+            }
+        }
+
+        impl Column for $rust {
+            unsafe fn read(datum: Datum) -> Option<Self> {
+                Some(Self(datum))
+            }
+        }
+    };
+}
+
+carried!(
+    /// An `interval`.
+    Interval,
+    pg_sys::INTERVALOID
+);
+carried!(
+    /// A whole row of `absurd.workflow_run`, as a composite value.
+    WorkflowRunRow,
+    pg_sys::RECORDOID
+);

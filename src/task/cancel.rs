@@ -1,0 +1,90 @@
+//! cancel_task: the task ends, whatever its runs are doing.
+
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::{Session, Statement, Uuid};
+use crate::queue::QueueName;
+
+/// Cancels the open runs of some tasks, in one order, and removes their waits. Waits for runs that
+/// others hold, a completing worker for one.
+static CANCEL_RUNS: Statement = Statement::new(
+    "with held as materialized (
+        select r.run_id
+          from {r} r
+         where r.task_id = any ($1) and r.state in ('pending', 'running', 'sleeping')
+         order by r.run_id
+           for no key update
+     ), waits as (
+        delete from {w} w where w.task_id = any ($1)
+     )
+     update {r} r
+        set state = 'cancelled', wake_event = null
+       from held
+      where r.run_id = held.run_id",
+);
+/// Cancels the tasks that are open and have no open run.
+static CANCEL_TASKS: Statement = Statement::new(
+    "with held as materialized (
+        select t.task_id
+          from {t} t
+         where t.task_id = any ($1) and t.state in ('pending', 'running', 'sleeping')
+           and not exists (
+                select from {r} r
+                 where r.task_id = t.task_id and r.state in ('pending', 'running', 'sleeping'))
+         order by t.task_id
+           for no key update
+     )
+     update {t} t
+        set state = 'cancelled', cancelled_at = $2
+       from held
+      where t.task_id = held.task_id
+     returning t.task_id",
+);
+static OPEN: Statement = Statement::new(
+    "select task_id from {t}
+      where task_id = any ($1) and state in ('pending', 'running', 'sleeping')",
+);
+static RESOLVE: Statement = Statement::new(
+    "select t.task_id, t.state from {t} t where t.task_id = $1
+     union all
+     select t.task_id, t.state from {r} r join {t} t on t.task_id = r.task_id where r.run_id = $1
+     limit 1",
+);
+
+/// Cancels one task, named by its id or by the id of one of its runs. Returns whether this call did
+/// it: a task that has ended is left alone.
+///
+/// # Errors
+/// 02000 when no task and no run has the id.
+pub fn run(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
+    let Some(row) = session.run(&RESOLVE, queue, params![id])?.first() else {
+        return Err(Error::NotFound {
+            what: "Task",
+            id: id.to_string(),
+            queue: Some(queue.as_str().to_owned()),
+        });
+    };
+    let (task, state): (Uuid, String) = (row.need(0)?, row.need(1)?);
+    if !State::parse(&state).is_some_and(|state| state.task_may_become(State::Cancelled)) {
+        return Ok(false);
+    }
+    Ok(many(session, queue, vec![task])? == 1)
+}
+
+/// Cancels those of the tasks that are open; returns how many.
+///
+/// Runs come before tasks, as everywhere. A run that failed while we waited for it may have left a
+/// successor that the first look could not see: the tasks are only cancelled once no open run is
+/// left, and those that still have one go round again. Holding every open run, nobody can add one.
+pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Result<usize> {
+    let mut cancelled = 0;
+    while !tasks.is_empty() {
+        session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?;
+        cancelled +=
+            session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?.len();
+        let left = session.run(&OPEN, queue, params![tasks])?;
+        tasks = left.into_iter().map(|row| row.need(0)).collect::<Result<_>>()?;
+    }
+    Ok(cancelled)
+}

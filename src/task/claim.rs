@@ -1,0 +1,125 @@
+//! claim_task: sweeps what is overdue, then hands out ready runs.
+
+use super::fail;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::{Jsonb, Row, Session, Statement, Uuid};
+use crate::queue::QueueName;
+
+/// Cancellations that a claim carries out at least, however few runs it asks for.
+const SWEEP: i32 = 16;
+
+/// A run handed to a worker, with what it needs of its task.
+pub struct Claimed {
+    pub run_id: Uuid,
+    pub task_id: Uuid,
+    pub attempt: i32,
+    pub task_name: String,
+    pub params: Option<Jsonb>,
+    pub retry_strategy: Option<Jsonb>,
+    pub max_attempts: Option<i32>,
+    pub headers: Option<Jsonb>,
+    pub wake_event: Option<String>,
+    pub event_payload: Option<Jsonb>,
+}
+
+static OVERDUE: Statement = Statement::new(
+    "select exists (select from {t} where cancel_at <= timezone('UTC', $1)),
+            exists (select from {r}
+                     where state = 'running' and claim_expires_at is not null
+                       and claim_expires_at <= $1)",
+);
+static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
+static EXPIRED: Statement = Statement::new(
+    "select r.run_id, t.state in ('pending', 'running', 'sleeping')
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.state = 'running' and r.claim_expires_at is not null and r.claim_expires_at <= $1
+      order by r.claim_expires_at
+      limit $2
+        for no key update of r, t skip locked",
+);
+static CLOSE: Statement =
+    Statement::new("update {r} set state = 'cancelled', wake_event = null where run_id = $1");
+static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
+
+/// Claims up to `quantity` runs for `worker`, leased for `timeout` seconds (0: no lease).
+///
+/// # Errors
+/// 42P01 for an unknown queue, 22023 for a negative timeout.
+pub fn run(
+    session: &Session,
+    queue: &QueueName,
+    worker: Option<&str>,
+    timeout: i32,
+    quantity: i32,
+) -> Result<Vec<Claimed>> {
+    if timeout < 0 {
+        return Err(Error::invalid(
+            format!("claim_timeout {timeout}"),
+            "must be >= 0 seconds (0: no lease)",
+        ));
+    }
+    let worker = worker.filter(|worker| !worker.trim().is_empty()).unwrap_or("worker");
+    let quantity = quantity.max(1);
+    sweep(session, queue, quantity)?;
+    let now = session.now();
+    let until = (timeout > 0).then(|| now.plus_seconds(f64::from(timeout)));
+    let mut claimed = Vec::new();
+    // The head of the line is taken as it comes. Only when something there cannot be handed out
+    // is the rest picked by a second look that passes such rows over.
+    for pass_over in [false, true] {
+        let wanted = quantity - claimed.len() as i32;
+        let rows = session.run(&CLAIM, queue, params![now, wanted, worker, until, pass_over])?;
+        let mut all_usable = true;
+        for row in rows {
+            if row.need(10)? {
+                claimed.push(read(session, row)?);
+            } else {
+                all_usable = false;
+            }
+        }
+        if all_usable {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+/// Cancels tasks whose rule has come due and fails runs whose lease has ended, few at a time. One
+/// probe of two indexes says that there is nothing of either, as there mostly is not.
+fn sweep(session: &Session, queue: &QueueName, quantity: i32) -> Result<()> {
+    let now = session.now();
+    let Some(overdue) = session.run(&OVERDUE, queue, params![now])?.first() else {
+        return Ok(());
+    };
+    if overdue.need(0)? {
+        session.run(&SWEEP_DUE, queue, params![now, quantity.max(SWEEP)])?;
+    }
+    if overdue.need(1)? {
+        for row in session.run(&EXPIRED, queue, params![now, quantity])? {
+            let run: Uuid = row.need(0)?;
+            if row.need(1)? {
+                fail::expire(session, queue, run)?;
+            } else {
+                // Its task has ended without it.
+                session.run(&CLOSE, queue, params![run])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(session: &Session, row: Row) -> Result<Claimed> {
+    Ok(Claimed {
+        run_id: row.need(0)?,
+        task_id: row.need(1)?,
+        attempt: row.need(2)?,
+        task_name: row.need(3)?,
+        params: session.keep(row.get(4)?),
+        retry_strategy: session.keep(row.get(5)?),
+        max_attempts: row.get(6)?,
+        headers: session.keep(row.get(7)?),
+        wake_event: row.get(8)?,
+        event_payload: session.keep(row.get(9)?),
+    })
+}

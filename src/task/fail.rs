@@ -1,0 +1,190 @@
+//! fail_run: an attempt is over without success; another follows, or the task ends.
+
+use super::backoff::Backoff;
+use super::lease;
+use super::options::Cancellation;
+use super::state::State;
+use crate::error::Result;
+use crate::params;
+use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
+use crate::queue::QueueName;
+
+static LOAD: Statement = Statement::new(
+    "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
+            t.cancellation, t.first_started_at, r.claimed_by, r.claim_expires_at
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.run_id = $1
+        for no key update of r, t",
+);
+static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail.sql"));
+
+/// What decides on the task when one of its runs fails.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    attempt: i32,
+    retry_strategy: Option<&'a str>,
+    max_attempts: Option<i32>,
+    cancellation: Option<&'a str>,
+    first_started_at: Option<Timestamp>,
+}
+
+/// What becomes of a task whose run has failed.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// Another attempt, available at this instant.
+    Retry(Timestamp),
+    /// The next attempt could not end in time.
+    Cancel,
+    /// No attempts are left.
+    Fail,
+}
+
+impl Case<'_> {
+    /// The task gets another attempt while it has any, at `retry_at` or after its backoff, unless
+    /// max_duration has passed by then. A stored strategy that cannot be followed ends the task:
+    /// guessing a delay could repeat work for ever.
+    fn verdict(self, now: Timestamp, retry_at: Option<Timestamp>) -> Verdict {
+        if self.max_attempts.is_some_and(|max| self.attempt >= max) {
+            return Verdict::Fail;
+        }
+        let backoff = match self.retry_strategy.map(Backoff::parse) {
+            None => Backoff::None,
+            Some(Ok(backoff)) => backoff,
+            Some(Err(_)) => return Verdict::Fail,
+        };
+        let at = retry_at.unwrap_or_else(|| now.plus_seconds(backoff.delay(self.attempt)));
+        let rules = self.cancellation.map(Cancellation::stored).unwrap_or_default();
+        if let (Some(started), Some(limit)) = (self.first_started_at, rules.max_duration)
+            && at.max(now) >= started.plus_seconds(limit as f64)
+        {
+            return Verdict::Cancel;
+        }
+        Verdict::Retry(at)
+    }
+}
+
+/// Fails a run that is running or sleeping.
+///
+/// # Errors
+/// AB001, AB002, 55000 or 02000 when the run is neither.
+pub fn run(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    reason: Jsonb,
+    retry_at: Option<Timestamp>,
+) -> Result<()> {
+    settle(session, queue, run, retry_at, |_| Ok(reason))
+}
+
+/// Fails a run whose lease has ended, with the reason that names the worker.
+pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<()> {
+    settle(session, queue, run, None, |lost| {
+        let reason = serde_json::json!({
+            "name": "$ClaimTimeout",
+            "message": "the worker neither finished the run nor extended its lease in time",
+            "workerId": lost.worker,
+            "claimExpiredAt": lost.lease_end.map(Timestamp::iso8601),
+            "attempt": lost.attempt,
+        });
+        Jsonb::from_text(&reason.to_string())
+    })
+}
+
+struct Lost {
+    worker: Option<String>,
+    lease_end: Option<Timestamp>,
+    attempt: i32,
+}
+
+fn settle(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    retry_at: Option<Timestamp>,
+    reason: impl FnOnce(Lost) -> Result<Jsonb>,
+) -> Result<()> {
+    let Some(row) = session.run(&LOAD, queue, params![run])?.first() else {
+        return Err(lease::refusal(session, queue, run)?);
+    };
+    let task: Uuid = row.need(0)?;
+    let attempt: i32 = row.need(1)?;
+    let (run_state, task_state): (String, String) = (row.need(2)?, row.need(3)?);
+    let open = State::parse(&task_state).is_some_and(|state| !state.is_final());
+    let may_fail =
+        State::parse(&run_state).is_some_and(|state| state.run_may_become(State::Failed));
+    if !open || !may_fail {
+        return Err(lease::why_not(queue, run, task, &run_state, Some(&task_state)));
+    }
+    let strategy = row.get::<Jsonb>(4)?.map(Jsonb::to_text);
+    let rules = row.get::<Jsonb>(6)?.map(Jsonb::to_text);
+    let case = Case {
+        attempt,
+        retry_strategy: strategy.as_deref(),
+        max_attempts: row.get(5)?,
+        cancellation: rules.as_deref(),
+        first_started_at: row.get(7)?,
+    };
+    let reason = reason(Lost { worker: row.get(8)?, lease_end: row.get(9)?, attempt })?;
+    let now = session.now();
+    let (state, next, at) = match case.verdict(now, retry_at) {
+        Verdict::Retry(at) if at > now => (State::Sleeping, Some(session.new_id()?), Some(at)),
+        Verdict::Retry(at) => (State::Pending, Some(session.new_id()?), Some(at)),
+        Verdict::Cancel => (State::Cancelled, None, None),
+        Verdict::Fail => (State::Failed, None, None),
+    };
+    session.run(&FAIL, queue, params![run, reason, now, state.as_str(), next, at])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    fn case() -> Case<'static> {
+        Case {
+            attempt: 1,
+            retry_strategy: None,
+            max_attempts: None,
+            cancellation: None,
+            first_started_at: Some(NOW),
+        }
+    }
+
+    #[test]
+    fn attempts_run_out() {
+        assert_eq!(case().verdict(NOW, None), Verdict::Retry(NOW));
+        assert_eq!(Case { max_attempts: Some(1), ..case() }.verdict(NOW, None), Verdict::Fail);
+        let second = Case { max_attempts: Some(2), ..case() };
+        assert_eq!(second.verdict(NOW, None), Verdict::Retry(NOW));
+    }
+
+    #[test]
+    fn the_callers_instant_beats_the_backoff() {
+        let fixed = Case { retry_strategy: Some(r#"{"kind":"fixed"}"#), ..case() };
+        assert_eq!(fixed.verdict(NOW, None), Verdict::Retry(NOW.plus_seconds(60.0)));
+        let at = NOW.plus_seconds(5.0);
+        assert_eq!(fixed.verdict(NOW, Some(at)), Verdict::Retry(at));
+    }
+
+    #[test]
+    fn max_duration_cancels_what_could_only_start_too_late() {
+        let bounded = Case { cancellation: Some(r#"{"max_duration":60}"#), ..case() };
+        let at = |seconds| Some(NOW.plus_seconds(seconds));
+        assert_eq!(bounded.verdict(NOW, at(60.0)), Verdict::Cancel);
+        assert_eq!(bounded.verdict(NOW, at(59.0)), Verdict::Retry(NOW.plus_seconds(59.0)));
+        // An instant in the past does not make up for time that has passed.
+        let late = NOW.plus_seconds(61.0);
+        assert_eq!(bounded.verdict(late, Some(NOW)), Verdict::Cancel);
+    }
+
+    #[test]
+    fn a_stored_strategy_that_cannot_be_followed_ends_the_task() {
+        for bad in [r#"{"kind":"bogus"}"#, "[]", "7"] {
+            let broken = Case { retry_strategy: Some(bad), ..case() };
+            assert_eq!(broken.verdict(NOW, None), Verdict::Fail, "{bad}");
+        }
+    }
+}

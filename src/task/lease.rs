@@ -1,0 +1,117 @@
+//! Leases: how long a run is its worker's, and why a worker is told that its run is not.
+
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::row::Rows;
+use crate::pg::{Session, Statement, Uuid};
+use crate::queue::QueueName;
+
+static EXTEND: Statement = Statement::new(
+    "update {r} r
+        set claim_expires_at = $2, last_heartbeat = $3
+       from {t} t
+      where r.run_id = $1 and r.state = 'running'
+        and t.task_id = r.task_id and t.state in ('pending', 'running', 'sleeping')
+     returning r.run_id",
+);
+
+/// Sets a running run's lease to end `seconds` from now.
+///
+/// # Errors
+/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or 02000 when the run is not running.
+pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i32>) -> Result<()> {
+    let seconds = seconds.ok_or_else(|| Error::null("p_extend_by"))?;
+    if seconds <= 0 {
+        return Err(Error::invalid("extend_by", format!("must be > 0 seconds, not {seconds}")));
+    }
+    let now = session.now();
+    let until = now.plus_seconds(f64::from(seconds));
+    if session.run(&EXTEND, queue, params![run, until, now])?.is_empty() {
+        return Err(refusal(session, queue, run)?);
+    }
+    Ok(())
+}
+
+static LEASE_NOT_SHORTER: Statement = Statement::new(
+    "update {r}
+        set claim_expires_at = greatest(claim_expires_at, $2), last_heartbeat = $3
+      where run_id = $1 and state = 'running' and claim_expires_at is not null",
+);
+
+/// Makes a running run's lease end no earlier than `seconds` from now, as a checkpoint does. A
+/// claim without a lease stays without one, which is longer than any.
+pub fn prolong(session: &Session, queue: &QueueName, run: Uuid, seconds: i32) -> Result<()> {
+    let now = session.now();
+    let until = now.plus_seconds(f64::from(seconds));
+    session.run(&LEASE_NOT_SHORTER, queue, params![run, until, now])?;
+    Ok(())
+}
+
+static STATES: Statement = Statement::new(
+    "select r.state, r.task_id, t.state from {r} r left join {t} t on t.task_id = r.task_id
+      where r.run_id = $1",
+);
+
+/// Why a verb that needs a running run cannot have this one, as the error to return. A cancelled
+/// task comes first, then a failed run: those two tell a worker to stop.
+pub fn refusal(session: &Session, queue: &QueueName, run: Uuid) -> Result<Error> {
+    let Some(row) = session.run(&STATES, queue, params![run])?.first() else {
+        return Ok(not_found(queue, run));
+    };
+    let run_state: String = row.need(0)?;
+    let task: Uuid = row.need(1)?;
+    let task_state: Option<String> = row.get(2)?;
+    Ok(why_not(queue, run, task, &run_state, task_state.as_deref()))
+}
+
+/// The error for a run that does not exist.
+pub fn not_found(queue: &QueueName, run: Uuid) -> Error {
+    Error::NotFound { what: "Run", id: run.to_string(), queue: Some(queue.as_str().to_owned()) }
+}
+
+/// As [`refusal`], with the states at hand.
+pub fn why_not(
+    queue: &QueueName,
+    run: Uuid,
+    task: Uuid,
+    run_state: &str,
+    task_state: Option<&str>,
+) -> Error {
+    let (queue, run, task) = (queue.as_str().to_owned(), run.to_string(), task.to_string());
+    let is = |text: &str, state: State| text == state.as_str();
+    if is(run_state, State::Cancelled) || task_state.is_some_and(|t| is(t, State::Cancelled)) {
+        return Error::Cancelled { task, queue };
+    }
+    if is(run_state, State::Failed) {
+        return Error::RunFailed { run, queue };
+    }
+    let states = match task_state {
+        Some(task_state) => format!("the run is {run_state}, its task {task_state}"),
+        None => format!("the run is {run_state}, its task is gone"),
+    };
+    Error::WrongState {
+        what: format!("Run \"{run}\""),
+        rule: format!("is not currently running in queue \"{queue}\": {states}"),
+        hint: None,
+    }
+}
+
+/// Reads what a statement says that moves a running run and its task together: a row when the run
+/// was running, true in it when the task was open. Anything else is the matching error.
+pub fn settled(session: &Session, queue: &QueueName, run: Uuid, rows: Rows) -> Result<()> {
+    match rows.first().map(|row| row.need(0)).transpose()? {
+        Some(true) => Ok(()),
+        // The run has moved already, its task had ended: the error undoes the statement.
+        Some(false) => {
+            let row = session.run(&STATES, queue, params![run])?.first();
+            let task_state = row.map(|row| row.get::<String>(2)).transpose()?.flatten();
+            let task = row.map(|row| row.need::<Uuid>(1)).transpose()?;
+            Err(match task {
+                Some(task) => why_not(queue, run, task, "running", task_state.as_deref()),
+                None => not_found(queue, run),
+            })
+        }
+        None => Err(refusal(session, queue, run)?),
+    }
+}

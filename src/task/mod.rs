@@ -1,0 +1,14 @@
+//! Tasks and their runs, a verb a file.
+
+pub mod backoff;
+pub mod cancel;
+pub mod claim;
+pub mod complete;
+pub mod fail;
+pub mod lease;
+pub mod options;
+pub mod result;
+pub mod retry;
+pub mod schedule;
+pub mod spawn;
+pub mod state;

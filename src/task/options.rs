@@ -1,0 +1,316 @@
+//! What a caller may ask of spawn_task and retry_task.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::backoff::Backoff;
+use crate::error::{Error, Result};
+
+/// The options of spawn_task, checked. Members that are absent or null take their defaults;
+/// members that the engine does not know are left alone.
+#[derive(Debug, Default, PartialEq)]
+pub struct SpawnOptions {
+    /// Attempts that the task gets; none means that nothing limits them.
+    pub max_attempts: Option<i32>,
+    pub idempotency_key: Option<String>,
+    pub tenant_id: Option<String>,
+    pub start: Start,
+    /// The text of `workflow_run_id`, still to be resolved.
+    pub workflow_run_id: Option<String>,
+    /// The same of the headers, where it may be anything.
+    pub header_workflow_run_id: Option<String>,
+}
+
+/// When the first run may start.
+#[derive(Debug, Default, PartialEq)]
+pub enum Start {
+    #[default]
+    Now,
+    /// So many seconds from now.
+    After(f64),
+    /// At this instant, as written.
+    At(String),
+}
+
+/// `{"max_delay": seconds, "max_duration": seconds}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cancellation {
+    /// Seconds from enqueueing within which the task must start.
+    pub max_delay: Option<i64>,
+    /// Seconds from the first start within which it must end.
+    pub max_duration: Option<i64>,
+}
+
+/// The options of retry_task.
+#[derive(Debug, Default, PartialEq)]
+pub struct RetryOptions {
+    pub max_attempts: Option<i32>,
+    /// A new task from the same inputs instead of another run of this one.
+    pub spawn_new: bool,
+}
+
+#[derive(Deserialize)]
+struct SpawnFields<'a> {
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    retry_strategy: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cancellation: Option<&'a RawValue>,
+    max_attempts: Option<Value>,
+    idempotency_key: Option<Value>,
+    tenant_id: Option<Value>,
+    workflow_run_id: Option<Value>,
+    available_at: Option<Value>,
+    delay_seconds: Option<Value>,
+    priority: Option<Value>,
+}
+
+impl SpawnOptions {
+    /// Reads and checks the options.
+    ///
+    /// # Errors
+    /// 22023 naming the option that breaks its rule; AB003 for the retry strategy; 0A000 for
+    /// `priority`.
+    pub fn parse(json: &str) -> Result<Self> {
+        if json == "{}" {
+            return Ok(Self::default());
+        }
+        let fields: SpawnFields = read_object(json)?;
+        let header_workflow_run_id = fields.headers.map(link_in_headers).transpose()?.flatten();
+        if let Some(strategy) = fields.retry_strategy {
+            Backoff::parse(strategy.get())?;
+        }
+        if let Some(rules) = fields.cancellation {
+            Cancellation::parse(rules.get())?;
+        }
+        if fields.priority.is_some_and(|priority| priority != 0) {
+            return Err(Error::NotYet {
+                feature: "option \"priority\" is",
+                hint: "Leave it out; tasks are handed out in the order in which they become due.",
+            });
+        }
+        let start = match (text("available_at", fields.available_at)?, fields.delay_seconds) {
+            (Some(at), None) => Start::At(at),
+            (None, Some(delay)) => match delay.as_f64() {
+                Some(seconds) if seconds >= 0.0 => Start::After(seconds),
+                _ => {
+                    return Err(option("delay_seconds", delay, "must be a number of seconds >= 0"));
+                }
+            },
+            (Some(at), Some(_)) => {
+                return Err(option("available_at", at, "cannot be combined with delay_seconds"));
+            }
+            (None, None) => Start::Now,
+        };
+        let idempotency_key = text("idempotency_key", fields.idempotency_key)?;
+        if idempotency_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
+            return Err(option("idempotency_key", "\"\"", "must not be blank"));
+        }
+        Ok(Self {
+            max_attempts: max_attempts(fields.max_attempts)?,
+            idempotency_key,
+            tenant_id: text("tenant_id", fields.tenant_id)?,
+            start,
+            workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
+            header_workflow_run_id,
+        })
+    }
+}
+
+impl Cancellation {
+    /// Reads and checks cancellation rules.
+    ///
+    /// # Errors
+    /// 22023 naming the rule that is not a whole number of seconds >= 0.
+    pub fn parse(json: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Fields {
+            max_delay: Option<Value>,
+            max_duration: Option<Value>,
+        }
+        if !json.starts_with('{') {
+            return Err(option("cancellation", json, "must be a JSON object"));
+        }
+        let fields: Fields = read_object(json)?;
+        Ok(Self {
+            max_delay: whole_seconds("cancellation.max_delay", fields.max_delay)?,
+            max_duration: whole_seconds("cancellation.max_duration", fields.max_duration)?,
+        })
+    }
+
+    /// The rules of a stored task. A rule that could not have been given to spawn_task binds
+    /// nothing: somebody else wrote it, and it must not stop the queue.
+    pub fn stored(json: &str) -> Self {
+        let rule =
+            |name: &str, value: Option<&Value>| whole_seconds(name, value.cloned()).ok().flatten();
+        match serde_json::from_str::<Value>(json) {
+            Ok(rules) => Self {
+                max_delay: rule("max_delay", rules.get("max_delay")),
+                max_duration: rule("max_duration", rules.get("max_duration")),
+            },
+            Err(_) => Self::default(),
+        }
+    }
+}
+
+impl RetryOptions {
+    /// Reads and checks the options.
+    ///
+    /// # Errors
+    /// 22023 naming the option that breaks its rule.
+    pub fn parse(json: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Fields {
+            max_attempts: Option<Value>,
+            spawn_new: Option<Value>,
+        }
+        let fields: Fields = read_object(json)?;
+        let spawn_new = match fields.spawn_new {
+            None => false,
+            Some(Value::Bool(value)) => value,
+            Some(other) => return Err(option("spawn_new", other, "must be true or false")),
+        };
+        Ok(Self { max_attempts: max_attempts(fields.max_attempts)?, spawn_new })
+    }
+}
+
+fn link_in_headers(headers: &RawValue) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Fields {
+        workflow_run_id: Option<Value>,
+    }
+    if !headers.get().starts_with('{') {
+        return Err(option("headers", headers, "must be a JSON object"));
+    }
+    match read_object::<Fields>(headers.get())?.workflow_run_id {
+        Some(Value::String(text)) => Ok(Some(text)),
+        _ => Ok(None),
+    }
+}
+
+fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
+    if !json.starts_with('{') {
+        return Err(Error::invalid(format!("options {json}"), "must be a JSON object"));
+    }
+    serde_json::from_str(json)
+        .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))
+}
+
+fn max_attempts(value: Option<Value>) -> Result<Option<i32>> {
+    let Some(value) = value else { return Ok(None) };
+    match value.as_i64().and_then(|number| i32::try_from(number).ok()) {
+        Some(number) if number >= 1 => Ok(Some(number)),
+        _ => Err(option("max_attempts", value, "must be a whole number >= 1")),
+    }
+}
+
+/// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's generated
+/// column reads them.
+const LONGEST_RULE: i64 = 999_999_999;
+
+fn whole_seconds(name: &str, value: Option<Value>) -> Result<Option<i64>> {
+    let value = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    match value.as_i64().filter(|number| (0..=LONGEST_RULE).contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => Err(option(name, value, "must be a whole number of seconds, 0 to 999999999")),
+    }
+}
+
+fn text(name: &str, value: Option<Value>) -> Result<Option<String>> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(option(name, other, "must be text")),
+    }
+}
+
+fn option(name: &str, value: impl std::fmt::Display, rule: &'static str) -> Error {
+    Error::invalid(format!("option \"{name}\" {value}"), rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_and_null_members_take_their_defaults() {
+        assert_eq!(SpawnOptions::parse("{}").unwrap(), SpawnOptions::default());
+        let nulls = r#"{"headers":null,"retry_strategy":null,"max_attempts":null,
+            "cancellation":null,"idempotency_key":null,"delay_seconds":null}"#;
+        assert_eq!(SpawnOptions::parse(nulls).unwrap(), SpawnOptions::default());
+    }
+
+    #[test]
+    fn members_are_read() {
+        let options = SpawnOptions::parse(
+            r#"{"headers":{"a":1,"workflow_run_id":"h"},"max_attempts":3,"idempotency_key":"k","delay_seconds":1.5,
+                "workflow_run_id":"w","tenant_id":"t","retry_strategy":{"kind":"fixed"},
+                "cancellation":{"max_delay":5},"priority":0,"unknown":[1]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            options,
+            SpawnOptions {
+                max_attempts: Some(3),
+                idempotency_key: Some("k".into()),
+                tenant_id: Some("t".into()),
+                start: Start::After(1.5),
+                workflow_run_id: Some("w".into()),
+                header_workflow_run_id: Some("h".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn malformed_options_are_named() {
+        for (json, named) in [
+            ("[]", "options []"),
+            (r#"{"headers":[]}"#, "headers"),
+            (r#"{"max_attempts":0}"#, "max_attempts"),
+            (r#"{"max_attempts":1.5}"#, "max_attempts"),
+            (r#"{"max_attempts":"3"}"#, "max_attempts"),
+            (r#"{"max_attempts":99999999999}"#, "max_attempts"),
+            (r#"{"cancellation":[]}"#, "cancellation"),
+            (r#"{"cancellation":{"max_delay":1.5}}"#, "max_delay"),
+            (r#"{"cancellation":{"max_delay":-1}}"#, "max_delay"),
+            (r#"{"cancellation":{"max_delay":1000000000}}"#, "max_delay"),
+            (r#"{"cancellation":{"max_duration":"60"}}"#, "max_duration"),
+            (r#"{"idempotency_key":7}"#, "idempotency_key"),
+            (r#"{"idempotency_key":" "}"#, "idempotency_key"),
+            (r#"{"workflow_run_id":7}"#, "workflow_run_id"),
+            (r#"{"delay_seconds":-1}"#, "delay_seconds"),
+            (r#"{"available_at":7}"#, "available_at"),
+            (r#"{"available_at":"now","delay_seconds":1}"#, "available_at"),
+        ] {
+            let error = SpawnOptions::parse(json).unwrap_err();
+            assert_eq!(error.sqlstate(), "22023", "{json}");
+            assert!(error.to_string().contains(named), "{json}: {error}");
+        }
+        let strategy = SpawnOptions::parse(r#"{"retry_strategy":7}"#).unwrap_err();
+        assert_eq!(strategy.sqlstate(), "AB003");
+    }
+
+    #[test]
+    fn a_stored_rule_that_cannot_be_followed_binds_nothing() {
+        assert_eq!(
+            Cancellation::stored(r#"{"max_delay":1.5,"max_duration":60}"#),
+            Cancellation { max_delay: None, max_duration: Some(60) }
+        );
+        assert_eq!(Cancellation::stored("[1]"), Cancellation::default());
+    }
+
+    #[test]
+    fn retry_options() {
+        assert_eq!(RetryOptions::parse("{}").unwrap(), RetryOptions::default());
+        let both = RetryOptions::parse(r#"{"max_attempts":4,"spawn_new":true}"#).unwrap();
+        assert_eq!(both, RetryOptions { max_attempts: Some(4), spawn_new: true });
+        for bad in ["[]", r#"{"max_attempts":0}"#, r#"{"spawn_new":"yes"}"#] {
+            assert_eq!(RetryOptions::parse(bad).unwrap_err().sqlstate(), "22023", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! spawn_task: a task with its first run.
+
+use super::options::{SpawnOptions, Start};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid, clock};
+use crate::queue::QueueName;
+
+/// A task and the run that speaks for it.
+pub struct Spawned {
+    pub task_id: Uuid,
+    pub run_id: Uuid,
+    pub attempt: i32,
+    /// Whether this call made the task.
+    pub created: bool,
+}
+
+/// What to spawn.
+pub struct Order<'a> {
+    pub name: &'a str,
+    pub params: Jsonb,
+    /// The options as they came: the task keeps parts of them as they are.
+    pub raw_options: Jsonb,
+    pub options: &'a SpawnOptions,
+    /// The workflow run that the task belongs to, resolved and locked.
+    pub workflow_run: Option<Uuid>,
+}
+
+static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn.sql"));
+static SPAWN_ONCE: Statement = Statement::new(include_str!("../../sql/task/spawn_once.sql"));
+static BY_KEY: Statement = Statement::new(
+    "select task_id, last_attempt_run, attempts from {t} where idempotency_key = $1",
+);
+
+/// Checks a task's name.
+///
+/// # Errors
+/// 22004 for NULL, 22023 for a blank one.
+pub fn check_name(name: Option<&str>) -> Result<&str> {
+    let name = name.ok_or_else(|| Error::null("task_name"))?;
+    if name.trim().is_empty() {
+        return Err(Error::blank("task_name"));
+    }
+    Ok(name)
+}
+
+/// Spawns a task, or returns the one that has its idempotency key.
+///
+/// # Errors
+/// 42P01 for an unknown queue, 22007 for an `available_at` that is no timestamp, 40001 when the
+/// task that has the key is removed concurrently.
+pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawned> {
+    let now = session.now();
+    let available_at = match &order.options.start {
+        Start::Now => now,
+        Start::After(seconds) => now.plus_seconds(*seconds),
+        Start::At(text) => parse_start(text)?,
+    };
+    let (task_id, run_id) = (session.new_id()?, session.new_id()?);
+    let options = order.options;
+    let common = params![
+        task_id,
+        run_id,
+        order.name,
+        order.params,
+        order.raw_options,
+        options.max_attempts,
+        now,
+        available_at,
+        options.tenant_id.as_deref(),
+        order.workflow_run,
+    ];
+    let spawned = Spawned { task_id, run_id, attempt: 1, created: true };
+    let Some(key) = options.idempotency_key.as_deref() else {
+        session.run(&SPAWN, queue, common)?;
+        return Ok(spawned);
+    };
+    let mut once = common.to_vec();
+    once.extend_from_slice(params![key]);
+    if !session.run(&SPAWN_ONCE, queue, &once)?.is_empty() {
+        return Ok(spawned);
+    }
+    match session.run(&BY_KEY, queue, params![key])?.first() {
+        Some(row) => Ok(Spawned {
+            task_id: row.need(0)?,
+            run_id: row.need(1)?,
+            attempt: row.need(2)?,
+            created: false,
+        }),
+        None => Err(Error::Vanished {
+            what: "Task with idempotency key",
+            key: key.to_owned(),
+            queue: queue.as_str().to_owned(),
+        }),
+    }
+}
+
+fn parse_start(text: &str) -> Result<Timestamp> {
+    clock::parse(text).map_err(|error| match error {
+        Error::Postgres(caught) if caught.is("22007") || caught.is("22008") => Error::invalid(
+            format!("option \"available_at\" \"{text}\""),
+            "must be a timestamp with time zone",
+        ),
+        other => other,
+    })
+}

@@ -1,0 +1,70 @@
+//! Which workflow run a new task belongs to.
+
+use super::status::Status;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::{Jsonb, Session, Uuid, uuid};
+use crate::queue::QueueName;
+use crate::task::options::SpawnOptions;
+
+static LOCK: Statement =
+    Statement::new("select status from absurd.workflow_run where workflow_run_id = $1 for share");
+static OF_RUN: Statement = Statement::new(
+    "select t.workflow_run_id from {r} r join {t} t on t.task_id = r.task_id where r.run_id = $1",
+);
+
+/// The workflow run named by a new task's options, headers or params, the first of them that holds
+/// a UUID. It is locked against ending until the transaction ends, so that a task cannot join a run
+/// that ends at the same moment.
+///
+/// An id that is one of the queue's own runs stands for the workflow run of that run's task, or for
+/// none: the older client hands run ids out as workflow run ids.
+///
+/// # Errors
+/// 22023 when the option is not a UUID, 02000 when there is no such workflow run, 55000 when it has
+/// ended.
+pub fn resolve(
+    session: &Session,
+    queue: &QueueName,
+    options: &SpawnOptions,
+    task_params: Jsonb,
+) -> Result<Option<Uuid>> {
+    let id = if let Some(text) = &options.workflow_run_id {
+        Some(uuid::parse(text).ok_or_else(|| {
+            Error::invalid(format!("option \"workflow_run_id\" \"{text}\""), "must be a UUID")
+        })?)
+    } else if let Some(id) = options.header_workflow_run_id.as_deref().and_then(uuid::parse) {
+        Some(id)
+    } else {
+        task_params.member_text("workflow_run_id").as_deref().and_then(uuid::parse)
+    };
+    let Some(id) = id else { return Ok(None) };
+    if join(session, id)? {
+        return Ok(Some(id));
+    }
+    let Some(row) = session.run(&OF_RUN, queue, params![id])?.first() else {
+        return Err(super::run::not_found(id));
+    };
+    match row.get(0)? {
+        Some(of_run) if join(session, of_run)? => Ok(Some(of_run)),
+        _ => Ok(None),
+    }
+}
+
+/// Locks a workflow run for a new task; false when there is none with this id.
+///
+/// # Errors
+/// 55000 when it has ended.
+pub fn join(session: &Session, id: Uuid) -> Result<bool> {
+    let Some(row) = session.run(&LOCK, &Global, params![id])?.first() else { return Ok(false) };
+    let status: String = row.need(0)?;
+    if Status::parse(Some(&status))?.is_final() {
+        return Err(Error::WrongState {
+            what: format!("Workflow run \"{id}\""),
+            rule: format!("takes no more tasks: it is {status}"),
+            hint: Some("Create a new workflow run for the task.".into()),
+        });
+    }
+    Ok(true)
+}
