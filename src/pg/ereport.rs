@@ -31,6 +31,9 @@ unsafe extern "C-unwind" {
     ) -> pg_sys::Datum;
 }
 
+/// What an error of ours names as its source file.
+static SOURCE: &CStr = c"absurd";
+
 /// An error that Postgres raised and we caught. It must be raised again: the transaction is
 /// already doomed, only its subtransaction's owner may clean up.
 #[derive(Debug)]
@@ -104,7 +107,16 @@ pub unsafe fn input(function: u32, text: &CStr) -> Result<pg_sys::Datum> {
 pub fn raise(error: Error) -> ! {
     if let Error::Postgres(caught) = error {
         // SAFETY: the error data is whole, and `caught` has no destructor.
-        unsafe { ReThrowError(caught.0.as_ptr()) }
+        unsafe {
+            let data = caught.0.as_ptr();
+            // An error of ours that came up through one of our own statements, the guard's for
+            // one: the caller has no use for the engine's SQL as its context.
+            let file = (*data).filename;
+            if !file.is_null() && CStr::from_ptr(file) == SOURCE {
+                (*data).context = ptr::null_mut();
+            }
+            ReThrowError(data)
+        }
     }
     let report = Report::new(&error);
     drop(error);
@@ -144,7 +156,7 @@ impl Report {
             if !self.hint.is_null() {
                 errhint(TEXT, self.hint);
             }
-            errfinish(c"absurd".as_ptr(), 0, c"absurd".as_ptr());
+            errfinish(SOURCE.as_ptr(), 0, SOURCE.as_ptr());
         }
         unreachable!("errfinish does not return from ERROR")
     }
