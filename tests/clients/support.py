@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from psycopg import sql
@@ -24,6 +25,12 @@ def until(check, what, seconds=30):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} seconds: {what}")
         time.sleep(0.02)
+
+
+def in_order(*moments):
+    """Whether moments follow each other, give or take what a machine's clock may be set back."""
+    slack = timedelta(milliseconds=250)
+    return all(earlier <= later + slack for earlier, later in zip(moments, moments[1:]))
 
 
 def rows(conn, query, *values):

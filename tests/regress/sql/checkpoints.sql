@@ -19,6 +19,7 @@ exception when others then
 end $$;
 set timezone = 'UTC';
 set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
 set absurd.fake_now = '2026-01-01 00:00:00+00';
 select absurd.create_queue('cp');
 select task_id as task, run_id as run from absurd.spawn_task('cp', 'n', '{}') \gset
@@ -29,6 +30,7 @@ select absurd.set_task_checkpoint_state('cp', :'task', 'one', '{"v": 1}', :'run'
 select checkpoint_name, state, status, owner_run_id = :'run' as own, updated_at from absurd.get_task_checkpoint_state('cp', :'task', 'one');
 set absurd.fake_now = '2026-01-01 00:00:01+00';
 select absurd.set_task_checkpoint_state('cp', :'task', 'one', '{"v": 2}', :'run');
+set absurd.fake_now = '2026-01-01 00:00:02+00';
 select absurd.set_task_checkpoint_state('cp', :'task', ' two ', '[]', :'run');
 select checkpoint_name, state, updated_at from absurd.get_task_checkpoint_states('cp', :'task', :'run');
 select count(*) from absurd.get_task_checkpoint_state('cp', :'task', 'One');

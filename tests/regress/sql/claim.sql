@@ -19,6 +19,7 @@ exception when others then
 end $$;
 set timezone = 'UTC';
 set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
 set absurd.fake_now = '2026-01-01 00:00:00+00';
 select absurd.create_queue('claim');
 
@@ -48,7 +49,7 @@ select state, first_started_at, last_attempt_run = :'run' as points_to_run, atte
 select count(*) as handed_out_again from absurd.claim_task('claim', 'w');
 
 -- No lease with 0; a blank or NULL worker gets a name; negative is refused.
-select count(absurd.spawn_task('claim', 'worker', '{}')) from generate_series(1, 3);
+select count(*) from generate_series(1, 3) g, absurd.spawn_task('claim', 'worker', to_jsonb(g));
 select count(*) from absurd.claim_task('claim', '  ', 0);
 select count(*) from absurd.claim_task('claim', null, 0);
 select count(*) from absurd.claim_task('claim', E'\t', 0);
@@ -78,7 +79,7 @@ delete from absurd.t_claim;
 delete from absurd.r_claim;
 -- At most p_qty expired leases a call; without a delay the retry is handed out at once.
 set absurd.fake_now = '2026-01-01 01:00:00+00';
-select count(absurd.spawn_task('claim', 'lost', '{}')) from generate_series(1, 5);
+select count(*) from generate_series(1, 5) g, absurd.spawn_task('claim', 'lost', to_jsonb(g));
 select count(*) from absurd.claim_task('claim', 'w', 10, 5);
 set absurd.fake_now = '2026-01-01 01:01:00+00';
 select attempt, count(*) from absurd.claim_task('claim', 'w', 10, 2) group by 1;
@@ -116,7 +117,7 @@ select count(*) from absurd.claim_task('claim', 'w');
 select state, cancelled_at from absurd.t_claim where task_id = :'task';
 select pg_temp.try(format('select absurd.complete_run(''claim'', %L)', :'run'));
 -- At most max(p_qty, 16) are swept by a call; what is due is not handed out all the same.
-select count(absurd.spawn_task('claim', 'many', '{}', '{"cancellation": {"max_delay": 1}}')) from generate_series(1, 20);
+select count(*) from generate_series(1, 20) g, absurd.spawn_task('claim', 'many', to_jsonb(g), '{"cancellation": {"max_delay": 1}}');
 select created from absurd.spawn_task('claim', 'in time', '{}');
 set absurd.fake_now = '2026-01-02 00:07:00+00';
 select task_name from absurd.claim_task('claim', 'w', 30, 3);
@@ -127,7 +128,7 @@ delete from absurd.t_claim;
 delete from absurd.r_claim;
 
 -- A run whose task is final is closed, not revived, and does not stand in the way.
-select count(absurd.spawn_task('claim', 'final', '{}')) from generate_series(1, 3);
+select count(*) from generate_series(1, 3) g, absurd.spawn_task('claim', 'final', to_jsonb(g));
 update absurd.t_claim set state = 'completed';
 select created from absurd.spawn_task('claim', 'open', '{}');
 select task_name from absurd.claim_task('claim', 'w');

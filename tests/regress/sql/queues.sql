@@ -19,6 +19,7 @@ exception when others then
 end $$;
 set timezone = 'UTC';
 set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
 set absurd.fake_now = '2026-01-01 00:00:00+00';
 
 -- Names: quoted everywhere, measured in bytes.
@@ -91,8 +92,9 @@ select count(*) from absurd."t_queues A";
 select absurd.drop_queue('queues nowhere');
 select absurd.drop_queue(repeat('x', 99));
 create view public.queues_report as select task_name from absurd."t_queues a";
-select pg_temp.try($$select absurd.drop_queue('queues a')$$);
+\set SHOW_CONTEXT never
 select absurd.drop_queue('queues a');
+\echo :SQLSTATE
 select count(*) as still_there from absurd.list_queues() where queue_name = 'queues a';
 select count(*) from public.queues_report;
 drop view public.queues_report;
@@ -140,20 +142,6 @@ insert into policy (policy) values
 select id, policy, pg_temp.try(format('select absurd.set_queue_policy(''queues e'', %L)', policy)) from policy order by id;
 select cleanup_ttl, cleanup_limit from absurd.get_queue_policy('queues e');
 select pg_temp.try($$select absurd.set_queue_policy('queues nowhere', '{"cleanup_limit": 6}')$$);
-
--- A session's own tables do not change what the functions mean, whatever they are called.
-create temp table name (x int);
-create temp table regnamespace (x int);
-create temp table regclass (x int);
-create temp table queues (x int);
-create temp table pg_class (x int);
-create temp table "t_queues s" (x int);
-select pg_temp.try($$select absurd.create_queue('queues s')$$);
-select pg_temp.try($$select attempt, created from absurd.spawn_task('queues s', 'n', '{}')$$);
-select pg_temp.try($$select attempt from absurd.claim_task('queues s', 'w')$$);
-select pg_temp.try($$select absurd.ensure_queue_tables('queues s')$$);
-select pg_temp.try($$select absurd.drop_queue('queues s')$$);
-drop table pg_temp.name, pg_temp.regnamespace, pg_temp.regclass, pg_temp.queues, pg_temp.pg_class, pg_temp."t_queues s";
 
 -- list_queues is sorted, and holds what is registered.
 select array_agg(queue_name) = (select array_agg(queue_name order by queue_name) from absurd.queues) as sorted from absurd.list_queues();

@@ -19,6 +19,7 @@ exception when others then
 end $$;
 set timezone = 'UTC';
 set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
 set absurd.fake_now = '2026-01-01 00:00:00+00';
 select absurd.create_queue('spawn');
 
