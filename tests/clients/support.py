@@ -72,8 +72,12 @@ def run(conn, queue, run_id):
 
 def states(conn, queue, run_id):
     """The state of a run and of its task."""
-    found = run(conn, queue, run_id)
-    return found["state"], task(conn, queue, found["task_id"])["state"]
+    query = sql.SQL(
+        "select r.state, t.state from absurd.{} r join absurd.{} t on t.task_id = r.task_id"
+        " where r.run_id = %s"
+    )
+    names = [sql.Identifier(f"{prefix}_{queue}") for prefix in "rt"]
+    return conn.execute(query.format(*names), (run_id,)).fetchone()
 
 
 def run_example(dsn):
