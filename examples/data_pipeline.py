@@ -123,7 +123,8 @@ def step(conn, task_id, run_id, name, work):
         return stored["state"]["value"]
     say(f"step {name}: working")
     value = work()
-    client.set_checkpoint(conn, task_id, name, {"value": value}, owner_run=run_id, extend_claim_by=30)
+    client.set_checkpoint(
+        conn, task_id, name, {"value": value}, owner_run=run_id, extend_claim_by=30)
     return value
 
 
@@ -186,7 +187,7 @@ def run_transform(conn, workflow_run_id, rows):
     client.save_checkpoint_for_run(conn, run_id, "progress", {"done": 2, "of": 2})
     for order in rejected:
         say(f"rejected order {order['order_id']}: {order['reason']}")
-    say(f"checkpoints of the run: {', '.join(sorted(client.get_checkpoints_for_run(conn, run_id)))}")
+    say(f"checkpoints: {', '.join(sorted(client.get_checkpoints_for_run(conn, run_id)))}")
     client.complete_task(conn, run_id, {"accepted": len(good), "rejected": rejected})
     return revenue, len(good), len(rejected)
 

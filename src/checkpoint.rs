@@ -20,7 +20,8 @@ static LIST: Statement = Statement::new(include_str!("../sql/checkpoint/list.sql
 static GET: Statement = Statement::new(
     "select checkpoint_name, state, status, owner_run_id, updated_at
        from {c}
-      where task_id = $1 and checkpoint_name = $2 and (status = 'committed' or $3)",
+      where task_id = coalesce((select r.task_id from {r} r where r.run_id = $1), $1)
+        and checkpoint_name = $2 and (status = 'committed' or $3)",
 );
 static OF_RUN: Statement = Statement::new(
     "select c.checkpoint_name, c.state, c.status, c.owner_run_id, c.updated_at
@@ -58,6 +59,13 @@ pub fn put(
     owner: Uuid,
     extend: Option<i32>,
 ) -> Result<()> {
+    // First the lease, which needs the run for itself: sharing it and then asking for more is how
+    // two writers would wait for each other.
+    if let Some(seconds) = extend
+        && seconds > 0
+    {
+        lease::prolong(session, queue, owner, seconds)?;
+    }
     let written = session.run(&PUT, queue, params![owner, task, step, state, session.now()])?;
     if written.is_empty() {
         let actual = task_of(session, queue, owner)?;
@@ -66,10 +74,7 @@ pub fn put(
         }
         return Err(lease::refusal(session, queue, owner)?);
     }
-    match extend {
-        Some(seconds) if seconds > 0 => lease::prolong(session, queue, owner, seconds),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// The error for a run of another task.
@@ -92,7 +97,8 @@ pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Uuid> 
     }
 }
 
-/// One checkpoint of a task; one that is not committed only when `pending` asks for it.
+/// One checkpoint of a task, named by its id or by that of one of its runs; one that is not
+/// committed only when `pending` asks for it.
 pub fn get(
     session: &Session,
     queue: &QueueName,
@@ -115,9 +121,11 @@ pub fn visible(
     task: Uuid,
     run: Uuid,
 ) -> Result<Vec<Checkpoint>> {
-    if task_of(session, queue, run)? != task {
+    let actual = task_of(session, queue, run)?;
+    if task != actual && task != run {
         return Err(not_of_task(queue, run, task));
     }
+    let task = actual;
     let rows = session.run(&LIST, queue, params![task, run])?;
     rows.into_iter().map(|row| read(session, row)).collect()
 }

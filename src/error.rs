@@ -43,6 +43,8 @@ pub enum Error {
     QueueExists { queue: String, rule: String },
     /// A row that this call resolved to vanished under it (40001).
     Vanished { what: &'static str, key: String, queue: String },
+    /// The transaction's snapshot is older than something that the call must not miss (40001).
+    Serialization { what: String },
     /// Part of the contract that this version does not offer (0A000).
     NotYet { feature: &'static str, hint: &'static str },
     /// Stored data that the extension itself must have written otherwise (XX001).
@@ -90,7 +92,7 @@ impl Error {
             Self::WrongState { .. } => "55000",
             Self::NameTaken { .. } => "42P07",
             Self::QueueExists { .. } => "42710",
-            Self::Vanished { .. } => "40001",
+            Self::Vanished { .. } | Self::Serialization { .. } => "40001",
             Self::NotYet { .. } => "0A000",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
@@ -119,10 +121,15 @@ impl Error {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Invalid { hint, .. } | Self::WrongState { hint, .. } => hint.clone(),
-            Self::NoSuchRelation { queue, .. } | Self::NoSuchQueue { queue } => Some(
+            Self::NoSuchQueue { queue } => Some(
+                format!("Create the queue first: select absurd.create_queue({}).", literal(queue))
+                    .into(),
+            ),
+            Self::NoSuchRelation { queue, .. } => Some(
                 format!(
-                    "Create the queue first: select absurd.create_queue('{}').",
-                    queue.replace('\'', "''")
+                    "Create the queue first: select absurd.create_queue({0}). If it is listed \
+                     but its tables are gone: select absurd.ensure_queue_tables({0}).",
+                    literal(queue)
                 )
                 .into(),
             ),
@@ -131,11 +138,18 @@ impl Error {
             Self::RunFailed { .. } => {
                 Some("Stop working on this run; the task goes on, if at all, in another.".into())
             }
-            Self::Vanished { .. } => Some("Retry the transaction.".into()),
+            Self::Vanished { .. } | Self::Serialization { .. } => {
+                Some("Retry the transaction.".into())
+            }
             Self::NotYet { hint, .. } => Some((*hint).into()),
             _ => None,
         }
     }
+}
+
+/// A name as SQL text.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 impl fmt::Display for Error {
@@ -171,6 +185,9 @@ impl fmt::Display for Error {
             Self::QueueExists { queue, rule } => write!(f, "Queue \"{queue}\" {rule}"),
             Self::Vanished { what, key, queue } => {
                 write!(f, "{what} \"{key}\" was removed concurrently in queue \"{queue}\"")
+            }
+            Self::Serialization { what } => {
+                write!(f, "could not serialize access: {what} after this transaction's snapshot")
             }
             Self::NotYet { feature, .. } => write!(f, "{feature} not yet available"),
             Self::Corrupt { what } => f.write_str(what),

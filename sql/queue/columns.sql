@@ -1,9 +1,9 @@
 -- Columns of our own, and those of the contract that tables of another make may lack, one a
 -- statement. Each may be null and none is relied upon: clients insert rows by the columns they know.
 
-alter table {t} add column tenant_id text;
-alter table {t} add column idempotency_key text unique;
-alter table {t} add column workflow_run_id uuid;
+alter table {t} add column tenant_id pg_catalog.text;
+alter table {t} add column idempotency_key pg_catalog.text unique;
+alter table {t} add column workflow_run_id pg_catalog.uuid;
 
 -- When the task's cancellation rule comes due, in UTC. Generated, so that it is right whoever writes
 -- the row, and from built-in functions only, so that the table needs no extension. A rule that
@@ -26,5 +26,5 @@ alter table {t} add column cancel_at timestamp generated always as (
                 end
         end) stored;
 
-alter table {r} add column last_heartbeat timestamptz;
-alter table {r} add column tenant_id text
+alter table {r} add column last_heartbeat timestamp with time zone;
+alter table {r} add column tenant_id pg_catalog.text

@@ -1,70 +1,71 @@
--- The tables of one unpartitioned queue, with the columns of the contract. Defaults call clock_timestamp(), not our functions, so
--- that the tables stand on their own when the extension is dropped. A task's row changes state within
--- its page as long as there is room.
+-- The tables of one unpartitioned queue, with the columns of the contract. Defaults call
+-- clock_timestamp(), not our functions, so that the tables stand on their own when the extension is
+-- dropped. A task's row changes state within its page as long as there is room. Types are qualified
+-- because a session's temporary tables come before pg_catalog when a type's name is looked up.
 
 create table {t} (
-    task_id           uuid primary key,
-    task_name         text not null,
-    params            jsonb not null,
-    headers           jsonb,
-    retry_strategy    jsonb,
+    task_id           pg_catalog.uuid primary key,
+    task_name         pg_catalog.text not null,
+    params            pg_catalog.jsonb not null,
+    headers           pg_catalog.jsonb,
+    retry_strategy    pg_catalog.jsonb,
     max_attempts      integer,
-    cancellation      jsonb,
-    enqueue_at        timestamptz not null default clock_timestamp(),
-    first_started_at  timestamptz,
-    state             text not null
+    cancellation      pg_catalog.jsonb,
+    enqueue_at        timestamp with time zone not null default clock_timestamp(),
+    first_started_at  timestamp with time zone,
+    state             pg_catalog.text not null
         check (state in ('pending', 'running', 'sleeping', 'completed', 'failed', 'cancelled')),
     attempts          integer not null default 0,
-    last_attempt_run  uuid,
-    completed_payload jsonb,
-    cancelled_at      timestamptz,
-    tenant_id         text,
-    idempotency_key   text unique
+    last_attempt_run  pg_catalog.uuid,
+    completed_payload pg_catalog.jsonb,
+    cancelled_at      timestamp with time zone,
+    tenant_id         pg_catalog.text,
+    idempotency_key   pg_catalog.text unique
 ) with (fillfactor = 70);
 
 create table {r} (
-    run_id           uuid primary key,
-    task_id          uuid not null,
+    run_id           pg_catalog.uuid primary key,
+    task_id          pg_catalog.uuid not null,
     attempt          integer not null,
-    state            text not null
+    state            pg_catalog.text not null
         check (state in ('pending', 'running', 'sleeping', 'completed', 'failed', 'cancelled')),
-    claimed_by       text,
-    claim_expires_at timestamptz,
-    available_at     timestamptz not null,
-    wake_event       text,
-    event_payload    jsonb,
-    started_at       timestamptz,
-    completed_at     timestamptz,
-    failed_at        timestamptz,
-    result           jsonb,
-    failure_reason   jsonb,
-    created_at       timestamptz not null default clock_timestamp(),
-    last_heartbeat   timestamptz,
-    tenant_id        text
+    claimed_by       pg_catalog.text,
+    claim_expires_at timestamp with time zone,
+    available_at     timestamp with time zone not null,
+    wake_event       pg_catalog.text,
+    event_payload    pg_catalog.jsonb,
+    started_at       timestamp with time zone,
+    completed_at     timestamp with time zone,
+    failed_at        timestamp with time zone,
+    result           pg_catalog.jsonb,
+    failure_reason   pg_catalog.jsonb,
+    created_at       timestamp with time zone not null default clock_timestamp(),
+    last_heartbeat   timestamp with time zone,
+    tenant_id        pg_catalog.text
 );
 
 create table {c} (
-    task_id         uuid not null,
-    checkpoint_name text not null,
-    state           jsonb,
-    status          text not null default 'committed',
-    owner_run_id    uuid,
-    updated_at      timestamptz not null default clock_timestamp(),
+    task_id         pg_catalog.uuid not null,
+    checkpoint_name pg_catalog.text not null,
+    state           pg_catalog.jsonb,
+    status          pg_catalog.text not null default 'committed',
+    owner_run_id    pg_catalog.uuid,
+    updated_at      timestamp with time zone not null default clock_timestamp(),
     primary key (task_id, checkpoint_name)
 );
 
 create table {e} (
-    event_name text primary key,
-    payload    jsonb,
-    emitted_at timestamptz not null default clock_timestamp()
+    event_name pg_catalog.text primary key,
+    payload    pg_catalog.jsonb,
+    emitted_at timestamp with time zone not null default clock_timestamp()
 );
 
 create table {w} (
-    task_id    uuid not null,
-    run_id     uuid not null,
-    step_name  text not null,
-    event_name text not null,
-    timeout_at timestamptz,
-    created_at timestamptz not null default clock_timestamp(),
+    task_id    pg_catalog.uuid not null,
+    run_id     pg_catalog.uuid not null,
+    step_name  pg_catalog.text not null,
+    event_name pg_catalog.text not null,
+    timeout_at timestamp with time zone,
+    created_at timestamp with time zone not null default clock_timestamp(),
     primary key (run_id, step_name)
 );

@@ -29,4 +29,4 @@ select pg_catalog.pg_extension_config_dump('absurd.queues', '');
 -- function, because tools of the contract replace it.
 create function absurd.get_schema_version() returns text
     language sql immutable parallel safe
-    as $$ select '0.5.1'::text $$;
+    as $$ select '0.5.1' $$;

@@ -62,7 +62,7 @@ comment on function absurd.get_schema_version() is
     'Version of the SQL contract that clients check. The extension''s own version: absurd.version().';
 comment on function absurd.version() is 'Version of the installed library.';
 comment on function absurd."current_time"() is
-    'The engine''s time: the setting absurd.fake_now when it is set and not blank, else the wall clock. Error 22007: the setting is no timestamp.';
+    'The engine''s time: the setting absurd.fake_now when it is set and not blank, else the wall clock. Error 22007 or 22008: the setting is no timestamp.';
 comment on function absurd.portable_uuidv7() is 'A new UUID of version 7 for current_time().';
 comment on function absurd.uuidv7_timestamp(uuid) is
     'The instant of a UUID of version 7, to the millisecond; NULL for other versions and for NULL.';
@@ -104,7 +104,7 @@ comment on function absurd.fail_run(text, uuid, jsonb, timestamptz) is
 comment on function absurd.schedule_run(text, uuid, timestamptz) is
     'Puts a running run to sleep until p_wake_at. Errors: as complete_run.';
 comment on function absurd.retry_task(text, uuid, jsonb) is
-    'Retries a failed task: another run of it, or with {"spawn_new": true} a new task from the same inputs. {"max_attempts": n} must exceed the attempts made (default: one more). Errors: 02000 unknown task; 55000 not failed; 22004, 22023 argument or option; 42P01 unknown queue.';
+    'Retries a failed task: another run of it, or with {"spawn_new": true} a new task from the same inputs. {"max_attempts": n} must exceed the attempts made (default: one more). Errors: 02000 unknown task; 55000 not failed, or its workflow run was cancelled (for a new task: has ended); 22004, 22023 argument or option; 42P01 unknown queue.';
 comment on function absurd.cancel_task(text, uuid) is
     'Cancels a pending, running or sleeping task, named by its id or a run''s, with its open runs and waits. Returns whether this call did it. Errors: 02000 unknown id; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.extend_claim(text, uuid, integer) is
@@ -119,9 +119,9 @@ comment on function absurd.retry_delay_seconds(jsonb, integer) is
 comment on function absurd.set_task_checkpoint_state(text, uuid, text, jsonb, uuid, integer) is
     'Writes a checkpoint of a task as its run p_owner_run; p_task_id may be the run''s own id. What a newer attempt wrote stays. p_extend_claim_by > 0 seconds also prolongs the lease. Errors: AB001 task cancelled; AB002 run failed; 55000 ended; 02000 unknown run; 22023 not the task''s run, blank step; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_state(text, uuid, text, boolean) is
-    'One checkpoint of a task; one not committed only with p_include_pending. Errors: 22004, 22023 argument; 42P01 unknown queue.';
+    'One checkpoint of a task, named by its id or a run''s; one not committed only with p_include_pending. Errors: 22004, 22023 argument; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_states(text, uuid, uuid) is
-    'The committed checkpoints that a run of a task sees, oldest first: its own and those of earlier attempts. Errors: 02000 unknown run; 22023 not the task''s run; 22004 NULL; 42P01 unknown queue.';
+    'The committed checkpoints that a run of a task sees, oldest first: its own and those of earlier attempts; p_task_id may be the run''s own id. Errors: 02000 unknown run; 22023 not the task''s run; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_checkpoints_for_run(text, uuid) is
     'The checkpoints that a run owns, oldest first. Errors: 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_run_checkpoint(text, uuid, text) is
@@ -132,9 +132,9 @@ comment on function absurd.save_checkpoint_for_run(text, uuid, text, jsonb, uuid
 -- Events ------------------------------------------------------------------------------------
 
 comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
-    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, blank name, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; 02000 unknown run; 42P01 unknown queue.';
+    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, blank name, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; 02000 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
 comment on function absurd.emit_event(text, text, jsonb) is
-    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name; 42P01 unknown queue.';
+    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
 
 -- Maintenance -------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 -- the checks here are those that a row can answer for itself.
 
 create table absurd.workflow_run (
-    workflow_run_id  uuid primary key,
+    workflow_run_id  uuid primary key default gen_random_uuid(),
     workflow_name    text not null
         constraint workflow_run_workflow_name_check
         check (workflow_name ~ '^[a-z][a-z0-9_]*$' and workflow_name !~ '__|_$'),

@@ -3,8 +3,8 @@
 --
 -- The index on ready runs yields them in order, so nothing is sorted and nothing beyond the rows
 -- handed out is read. Locked rows, run or task, are passed over: a claim waits for nobody. With $5
--- false the rows at the head are taken as they come; a run of an ended task is closed then, so that
--- it does not stand at the head for ever.
+-- false the rows at the head are taken as they come, and a run of an ended task is closed then, so
+-- that it does not stand at the head for ever.
 with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
            t.max_attempts, t.headers, r.wake_event, r.event_payload,
@@ -20,28 +20,48 @@ with head as materialized (
      order by r.available_at, r.run_id
      limit $2
        for no key update of r, t skip locked
+), timed_out as materialized (
+    -- The wait that a run woke from, unless a client is removing it at this moment.
+    select w.run_id, w.step_name
+      from head
+      join {w} w on w.run_id = head.run_id
+     where head.wake_event is not null and w.timeout_at <= $1
+       for update of w skip locked
+), ready as materialized (
+    select head.*,
+           open and in_time
+           and (wake_event is null
+                or not exists (
+                    select from {w} w
+                     where w.run_id = head.run_id and w.timeout_at <= $1
+                       and not exists (
+                           select from timed_out
+                            where timed_out.run_id = w.run_id
+                              and timed_out.step_name = w.step_name))) as usable
+      from head
 ), claimed as (
     update {r} r
        set state = 'running', claimed_by = $3, claim_expires_at = $4, available_at = $1,
            started_at = $1, last_heartbeat = $1
-      from head
-     where r.run_id = head.run_id and head.open and head.in_time
+      from ready
+     where r.run_id = ready.run_id and ready.usable
 ), started as (
     update {t} t
        set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
-           last_attempt_run = head.run_id
-      from head
-     where t.task_id = head.task_id and head.open and head.in_time
-), timed_out as (
+           last_attempt_run = ready.run_id
+      from ready
+     where t.task_id = ready.task_id and ready.usable
+), waits as (
     delete from {w} w
-     using head
-     where w.run_id = head.run_id and w.timeout_at <= $1 and head.open and head.in_time
+     using timed_out
+      join ready on ready.run_id = timed_out.run_id and ready.usable
+     where w.run_id = timed_out.run_id and w.step_name = timed_out.step_name
 ), closed as (
     update {r} r
        set state = 'cancelled', wake_event = null
-      from head
-     where r.run_id = head.run_id and not head.open
+      from ready
+     where r.run_id = ready.run_id and not ready.open
 )
 select run_id, task_id, attempt, task_name, params, retry_strategy, max_attempts, headers,
-       wake_event, event_payload, open and in_time
-  from head
+       wake_event, event_payload, usable
+  from ready

@@ -1,5 +1,5 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. What is locked,
--- the task or one of its open runs, is left to the next sweep.
+-- the task, one of its open runs or one of its waits, is left to the next sweep.
 with due as materialized (
     select t.task_id
       from {t} t
@@ -13,6 +13,11 @@ with due as materialized (
       join {r} r on r.task_id = due.task_id
      where r.state in ('pending', 'running', 'sleeping')
        for no key update of r skip locked
+), waits as materialized (
+    select w.run_id, w.step_name, w.task_id
+      from due
+      join {w} w on w.task_id = due.task_id
+       for update of w skip locked
 ), sound as materialized (
     select due.task_id
       from due
@@ -20,14 +25,19 @@ with due as materialized (
          = (select count(*)
               from {r} r
              where r.task_id = due.task_id and r.state in ('pending', 'running', 'sleeping'))
+       and (select count(*) from waits where waits.task_id = due.task_id)
+         = (select count(*) from {w} w where w.task_id = due.task_id)
 ), runs as (
     update {r} r
        set state = 'cancelled', wake_event = null
       from held
       join sound on sound.task_id = held.task_id
      where r.run_id = held.run_id
-), waits as (
-    delete from {w} w using sound where w.task_id = sound.task_id
+), forgotten as (
+    delete from {w} w
+     using waits
+      join sound on sound.task_id = waits.task_id
+     where w.run_id = waits.run_id and w.step_name = waits.step_name
 )
 update {t} t
    set state = 'cancelled', cancelled_at = $1

@@ -12,7 +12,7 @@ use crate::task::spawn::{self, Order, Spawned};
 use crate::task::{cancel, claim, complete, fail, lease, result, retry, schedule};
 use crate::workflow::link;
 
-fn spawned_row(spawned: Spawned) -> (Uuid, Uuid, i32, bool) {
+fn spawned_row(spawned: Spawned) -> (Uuid, Option<Uuid>, i32, bool) {
     (spawned.task_id, spawned.run_id, spawned.attempt, spawned.created)
 }
 
@@ -25,7 +25,7 @@ fn spawn_task(
     p_options: default!(Option<Jsonb>, "'{}'"),
 ) -> TableIterator<
     'static,
-    (name!(task_id, Uuid), name!(run_id, Uuid), name!(attempt, i32), name!(created, bool)),
+    (name!(task_id, Uuid), name!(run_id, Option<Uuid>), name!(attempt, i32), name!(created, bool)),
 > {
     let spawned = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
@@ -130,7 +130,7 @@ fn retry_task(
     p_options: default!(Option<Jsonb>, "'{}'"),
 ) -> TableIterator<
     'static,
-    (name!(task_id, Uuid), name!(run_id, Uuid), name!(attempt, i32), name!(created, bool)),
+    (name!(task_id, Uuid), name!(run_id, Option<Uuid>), name!(attempt, i32), name!(created, bool)),
 > {
     let spawned = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
@@ -140,8 +140,8 @@ fn retry_task(
             None => RetryOptions::default(),
         };
         let failed = retry::load(session, &queue, task)?;
-        if let (true, Some(workflow_run)) = (options.spawn_new, failed.workflow_run) {
-            link::join(session, workflow_run)?;
+        if let Some(workflow_run) = failed.workflow_run {
+            link::rejoin(session, workflow_run, options.spawn_new)?;
         }
         retry::run(session, &queue, task, &failed, &options)
     });

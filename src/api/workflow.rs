@@ -68,7 +68,7 @@ fn get_workflow_run(workflow_run_id: Option<Uuid>) -> WorkflowRunRow {
 fn list_workflow_runs(
     workflow_name: default!(Option<&str>, "NULL"),
     workflow_version: default!(Option<&str>, "NULL"),
-    status: default!(Option<Vec<String>>, "NULL"),
+    status: default!(Option<Vec<Option<String>>>, "NULL"),
     tags: default!(Option<Jsonb>, "NULL"),
     created_by: default!(Option<&str>, "NULL"),
     created_after: default!(Option<Timestamp>, "NULL"),

@@ -28,6 +28,7 @@ pub struct Wait<'a> {
 }
 
 static LOOK: Statement = Statement::new(include_str!("../../sql/event/look.sql"));
+static EMITTED: Statement = Statement::new("select 1 from {e} where event_name = $1");
 static WAIT: Statement = Statement::new(include_str!("../../sql/event/wait.sql"));
 static ANSWERED: Statement =
     Statement::new("update {r} set wake_event = null, event_payload = null where run_id = $1");
@@ -40,7 +41,7 @@ static ANSWERED: Statement =
 ///
 /// # Errors
 /// 22023 for a negative timeout or a run of another task; AB001, AB002, 55000 or 02000 when the run
-/// is not running.
+/// is not running; 40001 when the event is newer than the snapshot that the transaction keeps.
 pub fn run(session: &Session, queue: &QueueName, wait: &Wait) -> Result<Answer> {
     if let Some(timeout) = wait.timeout
         && timeout < 0
@@ -85,6 +86,11 @@ pub fn run(session: &Session, queue: &QueueName, wait: &Wait) -> Result<Answer> 
         return Ok(Answer { suspend: false, payload: session.keep(payload) });
     }
 
+    if session.keeps_snapshot()
+        && !session.run_latest(&EMITTED, queue, params![wait.event])?.is_empty()
+    {
+        return Err(Error::Serialization { what: format!("event \"{}\" was emitted", wait.event) });
+    }
     let now = session.now();
     let until = wait.timeout.map(|seconds| now.plus_seconds(f64::from(seconds)));
     session.run(&WAIT, queue, params![wait.run, task, wait.step, wait.event, until, now])?;

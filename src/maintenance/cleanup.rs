@@ -64,7 +64,10 @@ pub struct Cleaned {
 /// 42P01 for an unknown queue.
 pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Cleaned>> {
     static POLICIES: Statement = Statement::new(
-        "select queue_name, $2 - cleanup_ttl, cleanup_limit
+        // A time to live longer than the calendar keeps everything.
+        "select queue_name,
+                case when cleanup_ttl < '4000 years' then $2 - cleanup_ttl else '-infinity' end,
+                cleanup_limit
            from absurd.queues
           where $1 is null or queue_name = $1
           order by queue_name",
@@ -74,16 +77,17 @@ pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Clea
     if let (Some(queue), true) = (name, rows.is_empty()) {
         return Err(Error::NoSuchQueue { queue: queue.to_owned() });
     }
-    rows.into_iter()
-        .map(|row| {
-            let name: String = row.need(0)?;
-            let queue = QueueName::parse(Some(&name))?;
-            let batch = Batch { cutoff: row.need(1)?, limit: row.need(2)? };
-            Ok(Cleaned {
-                tasks: tasks(session, &queue, batch)?,
-                events: events(session, &queue, batch)?,
-                queue: name,
-            })
-        })
-        .collect()
+    let mut cleaned = Vec::new();
+    for row in rows {
+        let name: String = row.need(0)?;
+        // A registry row of another making may have a name that no table can carry.
+        let Ok(queue) = QueueName::parse(Some(&name)) else { continue };
+        let batch = Batch { cutoff: row.need(1)?, limit: row.need(2)? };
+        cleaned.push(Cleaned {
+            tasks: tasks(session, &queue, batch)?,
+            events: events(session, &queue, batch)?,
+            queue: name,
+        });
+    }
+    Ok(cleaned)
 }

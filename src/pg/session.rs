@@ -23,6 +23,17 @@ unsafe extern "C-unwind" {
         read_only: bool,
         count: c_long,
     ) -> c_int;
+    fn SPI_execute_snapshot(
+        plan: pg_sys::SPIPlanPtr,
+        values: *mut pg_sys::Datum,
+        nulls: *const c_char,
+        snapshot: pg_sys::Snapshot,
+        crosscheck: pg_sys::Snapshot,
+        read_only: bool,
+        fire_triggers: bool,
+        count: c_long,
+    ) -> c_int;
+    fn GetLatestSnapshot() -> pg_sys::Snapshot;
     fn SPI_execute_with_args(
         source: *const c_char,
         nargs: c_int,
@@ -98,6 +109,37 @@ impl Session {
         // call; the closure's frame is plain.
         let outcome =
             unsafe { guarded(|| SPI_execute_plan(plan.as_ptr(), values, nulls, false, 0)) };
+        drop(planner);
+        rows(outcome?)
+    }
+
+    /// Whether the transaction keeps one snapshot (REPEATABLE READ, SERIALIZABLE), so that its
+    /// statements do not see what was committed since.
+    pub fn keeps_snapshot(&self) -> bool {
+        // SAFETY: reads a global of this backend.
+        unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as c_int }
+    }
+
+    /// Runs a query of the engine on what is committed by now, whatever snapshot the transaction
+    /// keeps. For noticing what a decision must not miss, as foreign keys do; never for answering.
+    pub fn run_latest(
+        &self,
+        statement: &'static Statement,
+        scope: &impl Scope,
+        params: &[Param],
+    ) -> Result<Rows> {
+        let plan = plan::get(statement, scope, params, self.depth == 1)?;
+        let (mut values, nulls) = bind(params);
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+        let planner = KeyedPlanning::begin();
+        // SAFETY: as in `run`; SPI keeps the snapshot registered while it runs.
+        let outcome = unsafe {
+            guarded(|| {
+                let latest = GetLatestSnapshot();
+                let none = std::ptr::null_mut();
+                SPI_execute_snapshot(plan.as_ptr(), values, nulls, latest, none, false, false, 0)
+            })
+        };
         drop(planner);
         rows(outcome?)
     }

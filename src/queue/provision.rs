@@ -157,10 +157,11 @@ fn create_tables(session: &Session, queue: &QueueName) -> Result<()> {
 /// The columns that the queue's tables have.
 fn columns(session: &Session, queue: &QueueName) -> Result<Vec<(String, String)>> {
     static FIND: Statement = Statement::new(
-        "select c.relname::text, a.attname::text
+        "select c.relname::pg_catalog.text, a.attname::pg_catalog.text
            from pg_catalog.pg_class c
            join pg_catalog.pg_attribute a on a.attrelid = c.oid
-          where c.relnamespace = 'absurd'::regnamespace and c.relname::text = any ($1)
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace
+            and c.relname::pg_catalog.text = any ($1)
             and a.attnum > 0 and not a.attisdropped",
     );
     let tables: Vec<String> = PREFIXES.iter().map(|prefix| queue.relation(prefix, "")).collect();
@@ -178,14 +179,16 @@ fn statements(script: &str) -> impl Iterator<Item = &str> {
 /// the other way round.
 fn check_names(session: &Session, queue: &QueueName) -> Result<Vec<String>> {
     static FIND: Statement = Statement::new(
-        "select c.relname::text, c.relkind::text, c.relispartition,
-                (select i.indrelid::regclass::text from pg_catalog.pg_index i
-                  where i.indexrelid = c.oid),
-                (select t.relname::text from pg_catalog.pg_index i
+        "select c.relname::pg_catalog.text, c.relkind::pg_catalog.text, c.relispartition,
+                (select i.indrelid::pg_catalog.regclass::pg_catalog.text
+                   from pg_catalog.pg_index i where i.indexrelid = c.oid),
+                (select t.relname::pg_catalog.text
+                   from pg_catalog.pg_index i
                    join pg_catalog.pg_class t on t.oid = i.indrelid
                   where i.indexrelid = c.oid)
            from pg_catalog.pg_class c
-          where c.relnamespace = 'absurd'::regnamespace and c.relname::text = any ($1)",
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace
+            and c.relname::pg_catalog.text = any ($1)",
     );
     let tables: Vec<String> = PREFIXES.iter().map(|prefix| queue.relation(prefix, "")).collect();
     let indexes: Vec<(String, String)> = NAMED
@@ -233,9 +236,10 @@ pub fn drop(session: &Session, queue: &str) -> Result<()> {
         return Ok(());
     }
     static STANDING: Statement = Statement::new(
-        "select c.relname::text from pg_catalog.pg_class c
-          where c.relnamespace = 'absurd'::regnamespace and c.relkind in ('r', 'p')
-            and c.relname = any (array(select n::name from unnest($1) n))",
+        // Cast to name as the parser does it: what an identifier cannot hold is cut off.
+        "select c.relname::pg_catalog.text from pg_catalog.pg_class c
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
+            and c.relname = any (array(select n::pg_catalog.name from unnest($1) n))",
     );
     let wanted: Vec<String> =
         PREFIXES.iter().chain(&["i"]).map(|prefix| name::relation(queue, prefix, "")).collect();
@@ -244,9 +248,10 @@ pub fn drop(session: &Session, queue: &str) -> Result<()> {
         .into_iter()
         .map(|row| Ok(format!("absurd.{}", name::quote(&row.need::<String>(0)?))))
         .collect::<Result<Vec<_>>>()?;
-    if !tables.is_empty() {
-        // Restricted: what users built on the tables is theirs to remove.
-        session.run_once(&format!("drop table {} restrict", tables.join(", ")), &[])?;
+    for table in tables {
+        // Restricted: what users built on the tables is theirs to remove. One by one, so that the
+        // error names the table.
+        session.run_once(&format!("drop table {table} restrict"), &[])?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use crate::params;
 use crate::pg::{Session, Statement, Uuid};
 use crate::queue::QueueName;
 
-/// Cancels the open runs of some tasks, in one order, and removes their waits. Waits for runs that
-/// others hold, a completing worker for one.
+/// Cancels the open runs of some tasks, in one order. Waits for runs that others hold, a completing
+/// worker for one.
 static CANCEL_RUNS: Statement = Statement::new(
     "with held as materialized (
         select r.run_id
@@ -15,15 +15,14 @@ static CANCEL_RUNS: Statement = Statement::new(
          where r.task_id = any ($1) and r.state in ('pending', 'running', 'sleeping')
          order by r.run_id
            for no key update
-     ), waits as (
-        delete from {w} w where w.task_id = any ($1)
      )
      update {r} r
         set state = 'cancelled', wake_event = null
        from held
       where r.run_id = held.run_id",
 );
-/// Cancels the tasks that are open and have no open run.
+/// Cancels the tasks that are open and have no open run, and removes their waits: only now, since a
+/// run that had to be waited for may have registered one.
 static CANCEL_TASKS: Statement = Statement::new(
     "with held as materialized (
         select t.task_id
@@ -34,6 +33,8 @@ static CANCEL_TASKS: Statement = Statement::new(
                  where r.task_id = t.task_id and r.state in ('pending', 'running', 'sleeping'))
          order by t.task_id
            for no key update
+     ), waits as (
+        delete from {w} w using held where w.task_id = held.task_id
      )
      update {t} t
         set state = 'cancelled', cancelled_at = $2

@@ -230,6 +230,11 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>> {
 }
 
 fn option(name: &str, value: impl std::fmt::Display, rule: &'static str) -> Error {
+    let mut value = value.to_string();
+    if let Some((end, _)) = value.char_indices().nth(60) {
+        value.truncate(end);
+        value.push_str("...");
+    }
     Error::invalid(format!("option \"{name}\" {value}"), rule)
 }
 

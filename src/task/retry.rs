@@ -69,7 +69,7 @@ pub fn run(
         let task_id = session.new_id()?;
         let allowed = options.max_attempts.or(failed.max_attempts);
         session.run(&RESPAWN, queue, params![task_id, run_id, task, now, allowed])?;
-        return Ok(Spawned { task_id, run_id, attempt: 1, created: true });
+        return Ok(Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true });
     }
     let attempt = failed.attempts.saturating_add(1);
     let allowed = options.max_attempts.unwrap_or(attempt);
@@ -80,5 +80,5 @@ pub fn run(
         ));
     }
     session.run(&RETRY, queue, params![task, run_id, attempt, now, allowed])?;
-    Ok(Spawned { task_id: task, run_id, attempt, created: false })
+    Ok(Spawned { task_id: task, run_id: Some(run_id), attempt, created: false })
 }

@@ -9,7 +9,8 @@ use crate::queue::QueueName;
 /// A task and the run that speaks for it.
 pub struct Spawned {
     pub task_id: Uuid,
-    pub run_id: Uuid,
+    /// None for a task that somebody inserted without a run.
+    pub run_id: Option<Uuid>,
     pub attempt: i32,
     /// Whether this call made the task.
     pub created: bool,
@@ -29,7 +30,13 @@ pub struct Order<'a> {
 static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn.sql"));
 static SPAWN_ONCE: Statement = Statement::new(include_str!("../../sql/task/spawn_once.sql"));
 static BY_KEY: Statement = Statement::new(
-    "select task_id, last_attempt_run, attempts from {t} where idempotency_key = $1",
+    "select t.task_id,
+            coalesce(t.last_attempt_run,
+                     (select r.run_id from {r} r where r.task_id = t.task_id
+                       order by r.attempt desc limit 1)),
+            t.attempts
+       from {t} t
+      where t.idempotency_key = $1",
 );
 
 /// Checks a task's name.
@@ -70,7 +77,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         options.tenant_id.as_deref(),
         order.workflow_run,
     ];
-    let spawned = Spawned { task_id, run_id, attempt: 1, created: true };
+    let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {
         session.run(&SPAWN, queue, common)?;
         return Ok(spawned);
@@ -83,7 +90,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     match session.run(&BY_KEY, queue, params![key])?.first() {
         Some(row) => Ok(Spawned {
             task_id: row.need(0)?,
-            run_id: row.need(1)?,
+            run_id: row.get(1)?,
             attempt: row.need(2)?,
             created: false,
         }),

@@ -56,15 +56,39 @@ pub fn resolve(
 ///
 /// # Errors
 /// 55000 when it has ended.
-pub fn join(session: &Session, id: Uuid) -> Result<bool> {
-    let Some(row) = session.run(&LOCK, &Global, params![id])?.first() else { return Ok(false) };
-    let status: String = row.need(0)?;
-    if Status::parse(Some(&status))?.is_final() {
-        return Err(Error::WrongState {
-            what: format!("Workflow run \"{id}\""),
-            rule: format!("takes no more tasks: it is {status}"),
-            hint: Some("Create a new workflow run for the task.".into()),
-        });
+fn join(session: &Session, id: Uuid) -> Result<bool> {
+    match lock(session, id)? {
+        None => Ok(false),
+        Some(status) if status.is_final() => Err(ended(id, status)),
+        Some(_) => Ok(true),
     }
-    Ok(true)
+}
+
+/// Locks the workflow run of a task that is retried. As a new task it must not have ended. The task
+/// itself may be revived when its run failed or completed without it, but not when the run was
+/// cancelled with all its tasks.
+///
+/// # Errors
+/// 55000 as said.
+pub fn rejoin(session: &Session, id: Uuid, as_new_task: bool) -> Result<()> {
+    match lock(session, id)? {
+        Some(status) if status == Status::Cancelled || (as_new_task && status.is_final()) => {
+            Err(ended(id, status))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock(session: &Session, id: Uuid) -> Result<Option<Status>> {
+    let rows = session.run(&LOCK, &Global, params![id])?;
+    let status = rows.first().map(|row| row.need::<String>(0)).transpose()?;
+    status.map(|status| Status::parse(Some(&status))).transpose()
+}
+
+fn ended(id: Uuid, status: Status) -> Error {
+    Error::WrongState {
+        what: format!("Workflow run \"{id}\""),
+        rule: format!("takes no more tasks: it is {status}"),
+        hint: Some("Create a new workflow run for the task.".into()),
+    }
 }

@@ -117,7 +117,7 @@ pub fn get(session: &Session, id: Uuid) -> Result<WorkflowRunRow> {
 pub struct Filter<'a> {
     pub name: Option<&'a str>,
     pub version: Option<&'a str>,
-    pub statuses: Option<Vec<String>>,
+    pub statuses: Option<Vec<Option<String>>>,
     /// Runs whose tags contain these.
     pub tags: Option<Jsonb>,
     pub created_by: Option<&'a str>,
@@ -136,9 +136,15 @@ pub fn list(session: &Session, filter: Filter) -> Result<Vec<WorkflowRunRow>> {
     if filter.limit < 1 {
         return Err(Error::invalid(format!("page_limit {}", filter.limit), "must be >= 1"));
     }
-    for status in filter.statuses.iter().flatten() {
-        Status::parse(Some(status))?;
-    }
+    let statuses = filter
+        .statuses
+        .map(|statuses| {
+            statuses
+                .iter()
+                .map(|status| Ok(Status::parse(status.as_deref())?.as_str().to_owned()))
+                .collect::<Result<Vec<_>>>()
+        })
+        .transpose()?;
     // Planned with the values at hand: a filter that is not given costs nothing, and the indexes
     // that fit those given are used.
     const LIST: &str = "select w from absurd.workflow_run w
@@ -156,7 +162,7 @@ pub fn list(session: &Session, filter: Filter) -> Result<Vec<WorkflowRunRow>> {
     let values = params![
         filter.name,
         filter.version,
-        filter.statuses,
+        statuses,
         filter.tags,
         filter.created_by,
         filter.created_after,
@@ -195,7 +201,7 @@ pub fn history(session: &Session, id: Uuid) -> Result<Vec<Transition>> {
         "select changed_at, from_status, to_status, changed_by
            from absurd.workflow_transition
           where workflow_run_id = $1
-          order by changed_at, from_status = 'running'",
+          order by from_status <> 'pending', changed_at",
     );
     created_at(session, id)?;
     session
@@ -212,8 +218,11 @@ pub fn history(session: &Session, id: Uuid) -> Result<Vec<Transition>> {
         .collect()
 }
 
-/// Cancels a workflow run and every open task that belongs to it; returns how many tasks. The run
-/// comes first: from then on no task can join it.
+/// Cancels a workflow run and every open task that belongs to it; returns how many tasks.
+///
+/// Its tasks come first, because a worker that completes one and then spawns the next, or reports
+/// the run's status, locks in that order. Once the run is cancelled no task can join it; those that
+/// joined meanwhile go last.
 ///
 /// # Errors
 /// 02000 for an unknown run, 55000 when it has ended otherwise.
@@ -227,8 +236,9 @@ pub fn cancel(session: &Session, id: Uuid, reason: Option<&str>) -> Result<i32> 
          returning workflow_run_id",
     );
     let reason = reason.unwrap_or("the workflow run was cancelled");
+    let before = tasks::cancel_all(session, id)?;
     if session.run(&CANCEL, &Global, params![id, reason])?.is_empty() {
         return Err(not_found(id));
     }
-    tasks::cancel_all(session, id)
+    Ok(before + tasks::cancel_all(session, id)?)
 }

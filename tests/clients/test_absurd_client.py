@@ -566,6 +566,21 @@ def test_set_run_sleeping_without_a_wait(client, conn, queue, claimed):
     assert states(conn, queue, run_id) == ("cancelled", "cancelled")
 
 
+def test_run_put_to_sleep_by_hand_outlives_its_lease(client, conn, queue):
+    """set_run_sleeping leaves worker and lease on the row: a lease that ends while the run sleeps
+    does not fail it."""
+    task_id, run_id, _ = client.spawn_task(conn, "work", {}, max_attempts=2)
+    client.claim_task(conn, claim_timeout=1)
+    sleep_for(client, conn, task_id, run_id, "approved", 3600)
+    expired = f"select clock_timestamp() > claim_expires_at from absurd.r_{queue}"
+    until(lambda: value(conn, expired), "the end of the lease")
+    assert client.claim_task(conn) == []
+    assert run(conn, queue, run_id)["state"] == "sleeping"
+    client.emit_event(conn, "approved", {"by": "someone"})
+    ((again, *_),) = client.claim_task(conn)
+    assert again == run_id
+
+
 def test_run_of_a_final_task_woken_by_hand_is_not_revived(client, conn, queue, claimed):
     task_id, run_id = claimed
     client.cancel_task(conn, run_id)
@@ -821,6 +836,17 @@ def test_update_workflow_run_status_with_times_in_the_wrong_order(client, conn):
     )
 
 
+def test_history_follows_the_statuses_when_the_clock_is_set_back(client, conn):
+    workflow_run_id = client.create_workflow_run(conn, "report", "1")
+    for moment, status in [("12:00:01", "running"), ("12:00:00", "completed")]:
+        conn.execute(f"set absurd.fake_now = '2025-01-01 {moment}+00'")
+        client.update_workflow_run_status(conn, workflow_run_id, status)
+    changes = conn.execute(
+        "select from_status, to_status from absurd.workflow_run_history(%s)", (workflow_run_id,)
+    ).fetchall()
+    assert changes == [("pending", "running"), ("running", "completed")]
+
+
 def test_update_workflow_run_status_of_an_unknown_run(client, conn):
     """The client's own UPDATE finds no row and says so in its log; the function is strict."""
     unknown = uuid.uuid4()
@@ -856,7 +882,8 @@ def test_spawn_retry_task(client, conn, queue):
         assert following["available_at"] - failed["failed_at"] == timedelta(seconds=delay)
         assert client.claim_task(conn) == []
         conn.execute(
-            f"update absurd.r_{queue} set available_at = now() where state in ('pending', 'sleeping')"
+            f"update absurd.r_{queue} set available_at = now()"
+            " where state in ('pending', 'sleeping')"
         )
     (claim,) = client.claim_task(conn)
     client.fail_task(conn, claim[0], "for good")

@@ -70,7 +70,8 @@ def test_workflow_runs_as_created(workflow_runs):
         assert run["absurd_queue"] == QUEUE
         assert len(run["workflow_hash"]) == 64
         assert run["started_at"] <= run["completed_at"]
-        assert in_order(run["created_at"], run["started_at"], run["completed_at"], run["updated_at"])
+        columns = ("created_at", "started_at", "completed_at", "updated_at")
+        assert in_order(*[run[column] for column in columns])
 
 
 def test_outcome_of_workflow_runs(conn, workflow_runs):
@@ -170,9 +171,7 @@ def test_no_other_tasks_and_none_open(conn, workflow_runs):
 
 def source_rows():
     with ORDERS.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: text for name, text in line.items()} for line in csv.DictReader(file)
-        ]
+        return list(csv.DictReader(file))
 
 
 def test_lost_attempt_and_the_one_that_resumed(conn, workflow_runs):
@@ -252,5 +251,5 @@ def test_cleanup_took_what_was_old_and_nothing_else(conn, printed, workflow_runs
     }
     # Nothing of the old task is left behind in the other tables.
     for prefix in "rc":
-        orphans = table(conn, prefix, QUEUE, "task_id not in (select task_id from absurd.t_pipeline)")
-        assert orphans == []
+        without_task = "task_id not in (select task_id from absurd.t_pipeline)"
+        assert table(conn, prefix, QUEUE, without_task) == []

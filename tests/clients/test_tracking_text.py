@@ -27,7 +27,8 @@ def conn(database, request):
 
 
 def stored(conn, workflow_run_id):
-    return row(conn, "select * from absurd.workflow_run where workflow_run_id = %s", workflow_run_id)
+    query = "select * from absurd.workflow_run where workflow_run_id = %s"
+    return row(conn, query, workflow_run_id)
 
 
 def history(conn, workflow_run_id):
@@ -376,7 +377,9 @@ def test_times_of_a_session_far_from_the_server(conn):
     workflow_run_id = create(conn)
     ahead = datetime.now() + timedelta(hours=20)
     client.update_workflow_run_status(conn, workflow_run_id, "running", started_at=ahead)
-    client.update_workflow_run_status(conn, workflow_run_id, "completed", completed_at=datetime.now())
+    client.update_workflow_run_status(
+        conn, workflow_run_id, "completed", completed_at=datetime.now()
+    )
     found = stored(conn, workflow_run_id)
     assert found["started_at"] == in_session(conn, ahead)
     assert found["completed_at"] == found["started_at"]

@@ -24,11 +24,11 @@ set absurd.fake_now = '2026-01-01 00:00:00+00';
 select absurd.create_queue('claim');
 
 -- Oldest available_at first, then run_id; the quantity counts from one.
-select count(*) from generate_series(1, 6) g, absurd.spawn_task('claim', 't' || g, to_jsonb(g), jsonb_build_object('available_at', timestamptz '2026-01-01 00:00:00+00' - make_interval(secs => g % 3)));
-select count(*) from absurd.claim_task('claim', 'w', 30, 0);
+select count(*) from generate_series(1, 6) g, absurd.spawn_task('claim', 't' || g, to_jsonb(g), jsonb_build_object('available_at', timestamptz '2026-01-01 00:00:00+00' - make_interval(secs => g * 5 % 7)));
+select task_name from absurd.claim_task('claim', 'w', 30, 0);
 select task_name from absurd.claim_task('claim', 'w', 30, -5);
 select task_name, row_number() over () from absurd.claim_task('claim', 'w', 30, 2);
-select count(*) from absurd.claim_task('claim', 'w', 30, 100);
+select task_name, row_number() over () from absurd.claim_task('claim', 'w', 30, 100);
 select count(*) from absurd.claim_task('claim', 'w', 30, 100);
 select t.task_name, params from absurd.t_claim t where state <> 'running';
 delete from absurd.t_claim;

@@ -122,4 +122,11 @@ select * from absurd.cleanup_all_queues('cleanup two');
 set absurd.fake_now = '2026-01-31 00:00:01+00';
 select * from absurd.cleanup_all_queues('cleanup two');
 select pg_temp.try($$select * from absurd.cleanup_all_queues('cleanup nowhere')$$);
+-- What one queue's row holds does not stop the cleanup of the others: a name too long to have tables,
+-- an age that reaches back beyond all timestamps.
+insert into absurd.queues (queue_name) values ('cleanup' || repeat('x', 60));
+select pg_temp.try($$select * from absurd.cleanup_all_queues() where queue_name = 'cleanup two'$$);
+select absurd.drop_queue('cleanup' || repeat('x', 60));
+update absurd.queues set cleanup_ttl = '200000 years' where queue_name = 'cleanup';
+select pg_temp.try($$select * from absurd.cleanup_all_queues() where queue_name = 'cleanup two'$$);
 select absurd.drop_queue('cleanup'), absurd.drop_queue('cleanup two');

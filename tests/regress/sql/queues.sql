@@ -67,6 +67,8 @@ select pg_temp.try($$select absurd.create_queue('queues a_ti')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_cei')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eai')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eni')$$);
+select pg_temp.try($$select absurd.create_queue('queues a_pkey')$$);
+select pg_temp.try($$select absurd.create_queue('queues a_idempotency_key_key')$$);
 select absurd.create_queue('queues c_ti');
 select pg_temp.try($$select absurd.create_queue('queues c')$$);
 select absurd.create_queue('queues d_eai');
@@ -140,6 +142,7 @@ insert into policy (policy) values
     ('{"partition_lookback": []}'), ('{"detach_min_age": "-1 week"}'), ('{"detach_mode": "all"}'), ('{"detach_mode": true}'),
     ('{"default_partition": "disabled"}'), ('{"default_partition": "perhaps"}'), ('[]'), ('"x"'), ('null'), ('7');
 select id, policy, pg_temp.try(format('select absurd.set_queue_policy(''queues e'', %L)', policy)) from policy order by id;
+select pg_temp.try($$select absurd.set_queue_policy('queues e', '{"cleanup_limit": 1e400}')$$) ~ '^22023 .*cleanup_limit' as named;
 select cleanup_ttl, cleanup_limit from absurd.get_queue_policy('queues e');
 select pg_temp.try($$select absurd.set_queue_policy('queues nowhere', '{"cleanup_limit": 6}')$$);
 

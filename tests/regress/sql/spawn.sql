@@ -75,6 +75,11 @@ select pg_temp.try($$select * from absurd.spawn_task('spawn', '', '{}')$$);
 select pg_temp.try($$select * from absurd.spawn_task('spawn', E' \n', '{}')$$);
 select count(*) = :tasks as none_spawned, count(*) filter (where task_name in ('bad', '')) as bad from absurd.t_spawn;
 select count(*) as orphans from absurd.r_spawn where task_id not in (select task_id from absurd.t_spawn);
+-- Numbers that JSON holds and no float does: the option is named, and what is not read does not matter.
+select option, pg_temp.try(format('select attempt from absurd.spawn_task(''spawn'', ''bad'', ''{}'', %L)', format('{"%s": 1e400}', option))) ~ ('^22023 .*' || option) as named
+  from unnest('{max_attempts,idempotency_key,workflow_run_id}'::text[]) option;
+select pg_temp.try($$select attempt from absurd.spawn_task('spawn', 'edge', '{"n": 1e400}', '{"unknown": 1e400, "headers": {"n": 1e400}}')$$);
+select pg_temp.try($$select attempt from absurd.spawn_task('spawn', 'edge', '{"workflow_run_id": 1e400}', '{"headers": {"workflow_run_id": 1e400}}')$$);
 -- Values at the edges are accepted.
 select pg_temp.try(format('select attempt, created from absurd.spawn_task(''spawn'', ''edge'', ''{}'', %L)', options))
   from (values ('{"max_attempts": 1}'), ('{"max_attempts": 2147483647}'), ('{"cancellation": {}}'), ('{"cancellation": {"max_delay": 0, "max_duration": null}}'),

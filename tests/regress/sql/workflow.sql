@@ -98,6 +98,10 @@ select status, updated_at from absurd.get_workflow_run(:'plain');
 select absurd.update_workflow_run_status(:'plain', 'running', started_at => '2026-01-01 05:00:00+00');
 select absurd.update_workflow_run_status(:'plain', 'completed', completed_at => '2026-01-01 04:00:00+00');
 select started_at, completed_at from absurd.get_workflow_run(:'plain');
+select absurd.create_workflow_run('ahead', '1') as ahead \gset
+select absurd.update_workflow_run_status(:'ahead', 'running', started_at => '2030-01-01 00:00:00+00');
+select absurd.update_workflow_run_status(:'ahead', 'completed');
+select started_at, completed_at from absurd.get_workflow_run(:'ahead');
 -- What names a run does not change.
 select pg_temp.try(format('update absurd.workflow_run set workflow_name = ''b'' where workflow_run_id = %L returning 1', :'done'));
 select pg_temp.try(format('update absurd.workflow_run set workflow_version = ''2'' where workflow_run_id = %L returning 1', :'done'));
@@ -135,6 +139,17 @@ select pg_temp.try(format('select * from absurd.spawn_task(''wf'', ''late'', ''{
 select pg_temp.try($$select * from absurd.spawn_task('wf', 'late', '{}', '{"headers": {"workflow_run_id": "00000000-0000-7000-8000-000000000000"}}')$$);
 select pg_temp.try($$select * from absurd.spawn_task('wf', 'late', '{"workflow_run_id": "00000000-0000-7000-8000-000000000000"}')$$);
 select count(*) from absurd.t_wf where task_name = 'late';
+-- A retry as a new task inherits the link, and is refused once the run is final.
+select absurd.create_workflow_run('retried', '1') as run \gset
+select task_id as task, run_id as task_run from absurd.spawn_task('wf two', 'fails', '{}', jsonb_build_object('workflow_run_id', :'run'::text, 'max_attempts', 1)) \gset
+select task_name from absurd.claim_task('wf two', 'w');
+select absurd.fail_run('wf two', :'task_run', '"why"');
+select task_name, state, finished_at, result, failure_reason from absurd.workflow_run_tasks(:'run');
+select task_id as again from absurd.retry_task('wf two', :'task', '{"spawn_new": true}') \gset
+select state, workflow_run_id = :'run' as linked from absurd."t_wf two" where task_id = :'again';
+select total, pending, failed from absurd.workflow_run_progress(:'run');
+select absurd.update_workflow_run_status(:'run', 'failed', error => '"why"');
+select pg_temp.try(format('select attempt from absurd.retry_task(''wf two'', %L, ''{"spawn_new": true}'')', :'task'));
 select absurd.drop_queue('wf'), absurd.drop_queue('wf two');
 delete from absurd.workflow_run;
 select count(*) as history_goes_with_its_run from absurd.workflow_transition;

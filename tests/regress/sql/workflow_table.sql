@@ -80,7 +80,6 @@ select columns, pg_temp.try(format('insert into absurd.workflow_run (workflow_ru
 select pg_temp.try($$insert into absurd.workflow_run (workflow_run_id, workflow_name, workflow_version) values (gen_random_uuid(), 'A', '1') returning 1$$);
 select pg_temp.try($$insert into absurd.workflow_run (workflow_run_id, workflow_name, workflow_version) values (gen_random_uuid(), 'a', '1__2') returning 1$$);
 select pg_temp.try($$insert into absurd.workflow_run (workflow_run_id, workflow_version) values (gen_random_uuid(), '1') returning 1$$);
-select pg_temp.try($$insert into absurd.workflow_run (workflow_name, workflow_version) values ('a', '1') returning 1$$);
 select status, count(*) from absurd.workflow_run group by 1 order by 1;
 
 -- Step names, joined and split.
