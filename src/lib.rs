@@ -31,4 +31,5 @@ extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::guc::define();
+    pg::planning::install();
 }

@@ -10,6 +10,7 @@ pub mod guc;
 pub mod json;
 pub mod lock;
 pub mod plan;
+pub mod planning;
 pub mod row;
 pub mod session;
 pub mod trigger;

@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::planning;
 use super::value::Param;
 use crate::error::{Error, Result};
 
@@ -121,7 +122,8 @@ fn prepare(
     scope: &impl Scope,
     params: &[Param],
 ) -> Result<NonNull<pg_sys::_SPI_plan>> {
-    let text = CString::new(scope.expand(statement.sql)).map_err(|_| Error::Corrupt {
+    let text = planning::MARK.to_owned() + &scope.expand(statement.sql);
+    let text = CString::new(text).map_err(|_| Error::Corrupt {
         what: "a statement of the engine contains a zero byte".to_owned(),
     })?;
     let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();

@@ -101,16 +101,10 @@ impl Session {
         scope: &impl Scope,
         params: &[Param],
     ) -> Result<Rows> {
-        let plan = plan::get(statement, scope, params, self.depth == 1)?;
-        let (mut values, nulls) = bind(params);
-        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
-        let planner = KeyedPlanning::begin();
-        // SAFETY: the arrays have as many elements as the plan has parameters and outlive the
-        // call; the closure's frame is plain.
-        let outcome =
-            unsafe { guarded(|| SPI_execute_plan(plan.as_ptr(), values, nulls, false, 0)) };
-        drop(planner);
-        rows(outcome?)
+        self.execute(statement, scope, params, |plan, values, nulls| {
+            // SAFETY: the arrays have as many elements as the plan has parameters.
+            unsafe { SPI_execute_plan(plan, values, nulls, false, 0) }
+        })
     }
 
     /// Whether the transaction keeps one snapshot (REPEATABLE READ, SERIALIZABLE), so that its
@@ -128,19 +122,28 @@ impl Session {
         scope: &impl Scope,
         params: &[Param],
     ) -> Result<Rows> {
+        self.execute(statement, scope, params, |plan, values, nulls| {
+            let none = std::ptr::null_mut();
+            // SAFETY: as in `run`; SPI keeps the snapshot registered while it runs.
+            unsafe {
+                let latest = GetLatestSnapshot();
+                SPI_execute_snapshot(plan, values, nulls, latest, none, false, false, 0)
+            }
+        })
+    }
+
+    fn execute(
+        &self,
+        statement: &'static Statement,
+        scope: &impl Scope,
+        params: &[Param],
+        how: impl FnOnce(pg_sys::SPIPlanPtr, *mut pg_sys::Datum, *const c_char) -> c_int,
+    ) -> Result<Rows> {
         let plan = plan::get(statement, scope, params, self.depth == 1)?;
         let (mut values, nulls) = bind(params);
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
-        let planner = KeyedPlanning::begin();
-        // SAFETY: as in `run`; SPI keeps the snapshot registered while it runs.
-        let outcome = unsafe {
-            guarded(|| {
-                let latest = GetLatestSnapshot();
-                let none = std::ptr::null_mut();
-                SPI_execute_snapshot(plan.as_ptr(), values, nulls, latest, none, false, false, 0)
-            })
-        };
-        drop(planner);
+        // SAFETY: the arrays outlive the call; the closures' frames are plain.
+        let outcome = unsafe { guarded(|| how(plan.as_ptr(), values, nulls)) };
         rows(outcome?)
     }
 
@@ -228,56 +231,6 @@ impl Keep for super::value::Interval {
 impl<T: Keep> Keep for Option<T> {
     fn keep(self, session: &Session) -> Self {
         self.map(|value| value.keep(session))
-    }
-}
-
-/// Steers the planner to index look-ups while a statement of the engine runs.
-///
-/// A kept plan may be made when the queue is empty, where reading the whole table is cheapest, and
-/// then serve it with a million rows until autovacuum looks. Every statement of the engine is a
-/// keyed look-up, so the index is right at any size. These are the planner's switches themselves,
-/// put back when the statement ends either way: going through the settings machinery costs more
-/// than a claim's index probe. JIT stays out because a disabled node's cost would invite it.
-struct KeyedPlanning {
-    saved: [bool; 7],
-}
-
-impl KeyedPlanning {
-    fn begin() -> Self {
-        // SAFETY: plain globals of this single-threaded backend.
-        unsafe {
-            let saved = [
-                pg_sys::enable_seqscan,
-                pg_sys::enable_bitmapscan,
-                pg_sys::enable_sort,
-                pg_sys::enable_hashjoin,
-                pg_sys::enable_mergejoin,
-                pg_sys::enable_material,
-                pg_sys::jit_enabled,
-            ];
-            Self::set([false; 7]);
-            Self { saved }
-        }
-    }
-
-    unsafe fn set(to: [bool; 7]) {
-        // SAFETY: as above.
-        unsafe {
-            pg_sys::enable_seqscan = to[0];
-            pg_sys::enable_bitmapscan = to[1];
-            pg_sys::enable_sort = to[2];
-            pg_sys::enable_hashjoin = to[3];
-            pg_sys::enable_mergejoin = to[4];
-            pg_sys::enable_material = to[5];
-            pg_sys::jit_enabled = to[6];
-        }
-    }
-}
-
-impl Drop for KeyedPlanning {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe { Self::set(self.saved) }
     }
 }
 
