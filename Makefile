@@ -11,7 +11,7 @@ DIST := target/dist
 
 .DEFAULT_GOAL := help
 .PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
-	test-isolation test-clients test-dump lint setup clean
+	test-isolation test-clients test-dump lint bench setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -63,6 +63,9 @@ test-dump: ## dump and restore, drop and create again
 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint
+
+bench: ## time the engine against the plpgsql one
+	@benches/run
 
 clean: ## remove everything that was built
 	@.ci/demo stop >/dev/null 2>&1 || true

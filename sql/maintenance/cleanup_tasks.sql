@@ -5,7 +5,9 @@ with ended as materialized (
       from {r} r
       join {t} t on t.task_id = r.task_id
      where coalesce(r.completed_at, r.failed_at) < $1
-       and t.last_attempt_run = r.run_id
+       -- The end of an earlier attempt is not the task's.
+       and not exists (
+           select from {r} later where later.task_id = r.task_id and later.attempt > r.attempt)
        and t.state in ('completed', 'failed')
      order by coalesce(r.completed_at, r.failed_at)
      limit $2

@@ -21,23 +21,22 @@ with head as materialized (
      limit $2
        for no key update of r, t skip locked
 ), timed_out as materialized (
-    -- The wait that a run woke from, unless a client is removing it at this moment.
+    -- The waits that a run woke from, unless a client is removing one at this moment.
     select w.run_id, w.step_name
       from head
       join {w} w on w.run_id = head.run_id
-     where head.wake_event is not null and w.timeout_at <= $1
+     where w.timeout_at <= $1
        for update of w skip locked
 ), ready as materialized (
     select head.*,
            open and in_time
-           and (wake_event is null
-                or not exists (
-                    select from {w} w
-                     where w.run_id = head.run_id and w.timeout_at <= $1
-                       and not exists (
-                           select from timed_out
-                            where timed_out.run_id = w.run_id
-                              and timed_out.step_name = w.step_name))) as usable
+           and not exists (
+               select from {w} w
+                where w.run_id = head.run_id and w.timeout_at <= $1
+                  and not exists (
+                      select from timed_out
+                       where timed_out.run_id = w.run_id
+                         and timed_out.step_name = w.step_name)) as usable
       from head
 ), claimed as (
     update {r} r

@@ -8,6 +8,7 @@ use crate::pg::{Session, lock};
 
 const TABLES: &str = include_str!("../../sql/queue/tables.sql");
 const INDEXES: &str = include_str!("../../sql/queue/indexes.sql");
+const COMMENTS: &str = include_str!("../../sql/queue/comments.sql");
 const COLUMNS: &str = include_str!("../../sql/queue/columns.sql");
 
 /// The prefixes of a queue's tables.
@@ -142,6 +143,11 @@ fn create_tables(session: &Session, queue: &QueueName) -> Result<()> {
     let columns = columns(session, queue)?;
     for (statement, (prefix, column)) in statements(COLUMNS).zip(ADDED) {
         if !columns.contains(&(queue.relation(prefix, ""), column.to_owned())) {
+            session.run_once(&name::expand(statement, queue.as_str()), &[])?;
+        }
+    }
+    if PREFIXES.iter().any(|prefix| !present.contains(&queue.relation(prefix, ""))) {
+        for statement in statements(COMMENTS) {
             session.run_once(&name::expand(statement, queue.as_str()), &[])?;
         }
     }

@@ -17,7 +17,8 @@ static GET: Statement = Statement::new(
     "select t.task_id, t.state,
             case when t.state = 'completed' then t.completed_payload end,
             case when t.state = 'failed' then
-                (select r.failure_reason from {r} r where r.run_id = t.last_attempt_run)
+                (select r.failure_reason from {r} r where r.task_id = t.task_id
+                  order by r.attempt desc limit 1)
             end
        from {t} t
       where t.task_id = $1",

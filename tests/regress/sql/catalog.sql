@@ -116,6 +116,12 @@ select unnest(extconfig)::regclass as dumped from pg_extension where extname = '
 
 -- Columns of a new queue's tables, by position from 0, with their types; what follows is not fixed.
 select absurd.create_queue('catalog q');
+-- They too have comments, and so has each column.
+select c.relname, a.attname
+  from pg_class c
+  left join pg_attribute a on a.attrelid = c.oid and attnum > 0 and not attisdropped
+ where relnamespace = 'absurd'::regnamespace and relkind = 'r' and relname like '_\_catalog q'
+   and (obj_description(c.oid, 'pg_class') is null or col_description(c.oid, attnum) is null);
 create temp table wanted (prefix text, columns text[]);
 insert into wanted values
     ('t', '{task_id uuid,task_name text,params jsonb,headers jsonb,retry_strategy jsonb,max_attempts integer,cancellation jsonb,enqueue_at timestamptz,first_started_at timestamptz,state text,attempts integer,last_attempt_run uuid,completed_payload jsonb,cancelled_at timestamptz,tenant_id text,idempotency_key text}'),
