@@ -4,27 +4,10 @@
 alter table {t} add column tenant_id pg_catalog.text;
 alter table {t} add column idempotency_key pg_catalog.text unique;
 alter table {t} add column workflow_run_id pg_catalog.uuid;
-
--- When the task's cancellation rule comes due, in UTC. Generated, so that it is right whoever writes
--- the row, and from built-in functions only, so that the table needs no extension. A rule that
--- spawn_task would have refused binds nothing.
-alter table {t} add column cancel_at timestamp generated always as (
-        case
-            when cancellation is null or state in ('completed', 'failed', 'cancelled') then null
-            when first_started_at is not null then
-                case when jsonb_typeof(cancellation -> 'max_duration') = 'number'
-                          and cancellation ->> 'max_duration' ~ '^[0-9]{1,9}$'
-                     then timezone('UTC', first_started_at) + make_interval(
-                              secs => (cancellation ->> 'max_duration')::double precision)
-                end
-            -- A revived task has started before, if not since.
-            when attempts <= 1 then
-                case when jsonb_typeof(cancellation -> 'max_delay') = 'number'
-                          and cancellation ->> 'max_delay' ~ '^[0-9]{1,9}$'
-                     then timezone('UTC', enqueue_at) + make_interval(
-                              secs => (cancellation ->> 'max_delay')::double precision)
-                end
-        end) stored;
+-- When the task's cancellation rule comes due, infinity for never, null where there is no rule or
+-- where nobody has worked it out yet. A plain column: one that the server generates would have its
+-- expression read anew by every statement that writes the table, which doubled the cost of a spawn.
+alter table {t} add column cancel_at timestamp with time zone;
 
 alter table {r} add column last_heartbeat timestamp with time zone;
 alter table {r} add column tenant_id pg_catalog.text

@@ -1,8 +1,8 @@
 -- The indexes of one queue beside its keys. A task's row changes state several times, and none of
 -- its indexes mentions the state, so that those updates can stay within the page.
 
--- Tasks whose cancellation rule comes due, by the instant.
-create index if not exists {t_due} on {t} (cancel_at) where cancel_at is not null;
+-- Tasks with a cancellation rule, by the instant at which it comes due.
+create index if not exists {t_due} on {t} (cancel_at) where cancellation is not null;
 -- The tasks of a workflow run.
 create index if not exists {t_wri} on {t} (workflow_run_id) where workflow_run_id is not null;
 -- What cleanup removes, oldest first: cancelled tasks here, the others by the end of their run.

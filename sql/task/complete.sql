@@ -7,7 +7,8 @@ with done as (
     returning task_id
 ), task as (
     update {t} t
-       set state = 'completed', completed_payload = $2
+       set state = 'completed', completed_payload = $2,
+           cancel_at = case when t.cancellation is not null then 'infinity' else t.cancel_at end
       from done
      where t.task_id = done.task_id and t.state in ('pending', 'running', 'sleeping')
     returning t.task_id

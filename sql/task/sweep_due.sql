@@ -3,7 +3,8 @@
 with due as materialized (
     select t.task_id
       from {t} t
-     where t.cancel_at <= timezone('UTC', $1)
+     where t.cancellation is not null and t.cancel_at <= $1
+       and t.state in ('pending', 'running', 'sleeping')
      order by t.cancel_at
      limit $2
        for no key update skip locked
@@ -40,6 +41,6 @@ with due as materialized (
      where w.run_id = waits.run_id and w.step_name = waits.step_name
 )
 update {t} t
-   set state = 'cancelled', cancelled_at = $1
+   set state = 'cancelled', cancelled_at = $1, cancel_at = 'infinity'
   from sound
  where t.task_id = sound.task_id

@@ -56,8 +56,12 @@ pub fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
+/// When the cancellation rule of a task `t` comes due, null for never.
+const DEADLINE: &str = include_str!("../../sql/task/deadline.sql");
+
 /// Puts a queue's relation names into a statement: `{t}` becomes `absurd."t_<queue>"`, and
-/// `{r_ti}` the unqualified `"r_<queue>_ti"`.
+/// `{r_ti}` the unqualified `"r_<queue>_ti"`. `{deadline}` becomes the expression for when the
+/// cancellation rule of a task `t` comes due.
 pub fn expand(sql: &str, queue: &str) -> String {
     let mut text = String::with_capacity(sql.len() * 2);
     let mut rest = sql;
@@ -71,6 +75,7 @@ pub fn expand(sql: &str, queue: &str) -> String {
             continue;
         };
         match token.split_once('_') {
+            None if token == "deadline" => text.push_str(DEADLINE),
             None => {
                 let _ = write!(text, "absurd.{}", quote(&relation(queue, token, "")));
             }
@@ -83,6 +88,9 @@ pub fn expand(sql: &str, queue: &str) -> String {
 }
 
 fn is_token(token: &str) -> bool {
+    if token == "deadline" {
+        return true;
+    }
     token.starts_with(|c: char| "trcewi".contains(c))
         && token.bytes().skip(1).all(|b| b.is_ascii_lowercase() || b == b'_')
         && !token[1..].starts_with(|c: char| c != '_')

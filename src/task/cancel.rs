@@ -37,7 +37,8 @@ static CANCEL_TASKS: Statement = Statement::new(
         delete from {w} w using held where w.task_id = held.task_id
      )
      update {t} t
-        set state = 'cancelled', cancelled_at = $2
+        set state = 'cancelled', cancelled_at = $2,
+            cancel_at = case when t.cancellation is not null then 'infinity' else t.cancel_at end
        from held
       where t.task_id = held.task_id
      returning t.task_id",
