@@ -10,14 +10,14 @@ with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
            t.max_attempts, t.headers, r.wake_event, r.event_payload,
            t.state in ('pending', 'running', 'sleeping') as open,
-           coalesce({deadline} > $1, true) as in_time
+           coalesce({deadline} > timezone('UTC', $1), true) as in_time
       from {r} r
       join {t} t on t.task_id = r.task_id
      where r.state in ('pending', 'sleeping')
        and r.available_at <= $1
        and (not $5
             or (t.state in ('pending', 'running', 'sleeping')
-                and coalesce({deadline} > $1, true)))
+                and coalesce({deadline} > timezone('UTC', $1), true)))
      order by r.available_at, r.run_id
      limit $2
        for no key update of r, t skip locked
@@ -48,15 +48,7 @@ with head as materialized (
 ), started as (
     update {t} t
        set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
-           last_attempt_run = ready.run_id,
-           cancel_at = case
-               when t.cancellation is null or t.first_started_at is not null then t.cancel_at
-               when jsonb_typeof(t.cancellation -> 'max_duration') = 'number'
-                    and t.cancellation ->> 'max_duration' ~ '^[0-9]{1,9}$'
-                   then $1 + make_interval(
-                            secs => (t.cancellation ->> 'max_duration')::double precision)
-               else 'infinity'
-           end
+           last_attempt_run = ready.run_id
       from ready
      where t.task_id = ready.task_id and ready.usable
 ), waits as (
@@ -64,12 +56,6 @@ with head as materialized (
      using timed_out
       join ready on ready.run_id = timed_out.run_id and ready.usable
      where w.run_id = timed_out.run_id and w.step_name = timed_out.step_name
-), overdue as (
-    -- Left to the next sweep, which finds it by the instant worked out anew.
-    update {t} t
-       set cancel_at = null
-      from ready
-     where t.task_id = ready.task_id and ready.open and not ready.in_time
 ), closed as (
     update {r} r
        set state = 'cancelled', wake_event = null

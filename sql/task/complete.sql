@@ -8,7 +8,7 @@ with done as (
 ), task as (
     update {t} t
        set state = 'completed', completed_payload = $2,
-           cancel_at = case when t.cancellation is not null then 'infinity' else t.cancel_at end
+           cancel_done = case when t.cancellation is not null then true else t.cancel_done end
       from done
      where t.task_id = done.task_id and t.state in ('pending', 'running', 'sleeping')
     returning t.task_id

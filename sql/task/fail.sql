@@ -17,7 +17,7 @@ update {t} t
        attempts = case when $5 is null then t.attempts else failed.attempt + 1 end,
        last_attempt_run = coalesce($5, t.last_attempt_run, $1),
        cancelled_at = case when $4 = 'cancelled' then $3 else t.cancelled_at end,
-       cancel_at = case when t.cancellation is not null and $5 is null then 'infinity'
-                        else t.cancel_at end
+       cancel_done = case when t.cancellation is not null and $5 is null then true
+                          else t.cancel_done end
   from failed
  where t.task_id = failed.task_id

@@ -7,5 +7,5 @@ with next as (
 update {t}
    set state = 'pending', attempts = $3, max_attempts = $5, last_attempt_run = $2,
        first_started_at = null,
-       cancel_at = case when cancellation is not null then 'infinity'::timestamp with time zone end
+       cancel_done = null
  where task_id = $1

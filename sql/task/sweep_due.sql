@@ -1,13 +1,16 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. What is locked,
--- the task, one of its open runs or one of its waits, is left to the next sweep.
-with due as materialized (
-    select t.task_id
-      from {t} t
-     where t.cancellation is not null and t.cancel_at <= $1
-       and t.state in ('pending', 'running', 'sleeping')
-     order by t.cancel_at
+-- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
+-- without the engine's doing is only taken off the list.
+with listed as materialized (
+    select task_id, state in ('pending', 'running', 'sleeping') as open
+      from {t}
+     where cancellation is not null and cancel_done is null
+       and {deadline} <= timezone('UTC', $1)
+     order by {deadline}
      limit $2
        for no key update skip locked
+), due as materialized (
+    select task_id from listed where open
 ), held as materialized (
     select r.run_id, r.task_id
       from due
@@ -41,6 +44,9 @@ with due as materialized (
      where w.run_id = waits.run_id and w.step_name = waits.step_name
 )
 update {t} t
-   set state = 'cancelled', cancelled_at = $1, cancel_at = 'infinity'
-  from sound
- where t.task_id = sound.task_id
+   set state = case when listed.open then 'cancelled' else t.state end,
+       cancelled_at = case when listed.open then $1 else t.cancelled_at end,
+       cancel_done = true
+  from listed
+  left join sound on sound.task_id = listed.task_id
+ where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)

@@ -56,12 +56,13 @@ pub fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// When the cancellation rule of a task `t` comes due, null for never.
+/// When the cancellation rule of a task comes due, in UTC, null for never. Index and queries must
+/// have the same expression.
 const DEADLINE: &str = include_str!("../../sql/task/deadline.sql");
 
 /// Puts a queue's relation names into a statement: `{t}` becomes `absurd."t_<queue>"`, and
-/// `{r_ti}` the unqualified `"r_<queue>_ti"`. `{deadline}` becomes the expression for when the
-/// cancellation rule of a task `t` comes due.
+/// `{r_ti}` the unqualified `"r_<queue>_ti"`. `{deadline}` becomes the expression for when a
+/// task's cancellation rule comes due.
 pub fn expand(sql: &str, queue: &str) -> String {
     let mut text = String::with_capacity(sql.len() * 2);
     let mut rest = sql;

@@ -32,7 +32,7 @@ const ADDED: [(&str, &str); 6] = [
     ("t", "tenant_id"),
     ("t", "idempotency_key"),
     ("t", "workflow_run_id"),
-    ("t", "cancel_at"),
+    ("t", "cancel_done"),
     ("r", "last_heartbeat"),
     ("r", "tenant_id"),
 ];

@@ -38,7 +38,7 @@ static CANCEL_TASKS: Statement = Statement::new(
      )
      update {t} t
         set state = 'cancelled', cancelled_at = $2,
-            cancel_at = case when t.cancellation is not null then 'infinity' else t.cancel_at end
+            cancel_done = case when t.cancellation is not null then true else t.cancel_done end
        from held
       where t.task_id = held.task_id
      returning t.task_id",

@@ -24,23 +24,12 @@ pub struct Claimed {
 }
 
 static OVERDUE: Statement = Statement::new(
-    "select exists (select from {t} where cancellation is not null and cancel_at is null),
-            exists (select from {t} where cancellation is not null and cancel_at <= $1),
+    "select exists (select from {t}
+                     where cancellation is not null and cancel_done is null
+                       and {deadline} <= timezone('UTC', $1)),
             exists (select from {r}
                      where state = 'running' and claim_expires_at is not null
                        and claim_expires_at <= $1)",
-);
-/// Works out when the rules of tasks come due that others have written.
-static FILL_DUE: Statement = Statement::new(
-    "with unknown as materialized (
-        select t.task_id from {t} t
-         where t.cancellation is not null and t.cancel_at is null
-         limit $1
-           for no key update skip locked
-     )
-     update {t} t set cancel_at = coalesce({deadline}, 'infinity')
-       from unknown
-      where t.task_id = unknown.task_id",
 );
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
 static EXPIRED: Statement = Statement::new(
@@ -105,15 +94,10 @@ fn sweep(session: &Session, queue: &QueueName, quantity: i32) -> Result<()> {
     let Some(overdue) = session.run(&OVERDUE, queue, params![now])?.first() else {
         return Ok(());
     };
-    let (unknown, due, expired): (bool, bool, bool) =
-        (overdue.need(0)?, overdue.need(1)?, overdue.need(2)?);
-    if unknown {
-        session.run(&FILL_DUE, queue, params![quantity.max(SWEEP)])?;
-    }
-    if unknown || due {
+    if overdue.need(0)? {
         session.run(&SWEEP_DUE, queue, params![now, quantity.max(SWEEP)])?;
     }
-    if expired {
+    if overdue.need(1)? {
         for row in session.run(&EXPIRED, queue, params![now, quantity])? {
             let run: Uuid = row.need(0)?;
             if row.need(1)? {

@@ -20,7 +20,6 @@ pub struct SpawnOptions {
     pub workflow_run_id: Option<String>,
     /// The same of the headers, where it may be anything.
     pub header_workflow_run_id: Option<String>,
-    pub cancellation: Option<Cancellation>,
 }
 
 /// When the first run may start.
@@ -83,8 +82,9 @@ impl SpawnOptions {
         if let Some(strategy) = fields.retry_strategy {
             Backoff::parse(strategy.get())?;
         }
-        let cancellation =
-            fields.cancellation.map(|rules| Cancellation::parse(rules.get())).transpose()?;
+        if let Some(rules) = fields.cancellation {
+            Cancellation::parse(rules.get())?;
+        }
         if fields.priority.is_some_and(|priority| priority != 0) {
             return Err(Error::NotYet {
                 feature: "option \"priority\" is",
@@ -115,7 +115,6 @@ impl SpawnOptions {
             start,
             workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
             header_workflow_run_id,
-            cancellation,
         })
     }
 }
@@ -268,7 +267,6 @@ mod tests {
                 start: Start::After(1.5),
                 workflow_run_id: Some("w".into()),
                 header_workflow_run_id: Some("h".into()),
-                cancellation: Some(Cancellation { max_delay: Some(5), max_duration: None }),
             }
         );
     }

@@ -65,10 +65,6 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     };
     let (task_id, run_id) = (session.new_id()?, session.new_id()?);
     let options = order.options;
-    let cancel_at = options.cancellation.map(|rules| match rules.max_delay {
-        Some(seconds) => now.plus_seconds(seconds as f64),
-        None => Timestamp::INFINITY,
-    });
     let common = params![
         task_id,
         run_id,
@@ -80,7 +76,6 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         available_at,
         options.tenant_id.as_deref(),
         order.workflow_run,
-        cancel_at,
     ];
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {

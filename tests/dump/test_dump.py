@@ -184,7 +184,7 @@ def test_a_queue_of_another_make_is_taken_up(new_database):
         run("delete from absurd.queues")
         run(
             "alter table absurd.t_old drop column tenant_id, drop column workflow_run_id,"
-            " drop column cancel_at"
+            " drop column cancel_done"
         )
         run("alter table absurd.r_old drop column last_heartbeat, drop column tenant_id")
         run("drop index absurd.r_old_rdy")
