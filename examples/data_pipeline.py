@@ -1,4 +1,4 @@
-"""A data pipeline, told with the Python client: https://pypi.org/project/absurd/
+"""A data pipeline, told with the Python client, the package absurd from PyPI
 
     pip install absurd==0.1.0 'psycopg[binary]'
     psql "$DATABASE_URL" -c 'create extension if not exists absurd'
