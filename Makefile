@@ -69,4 +69,5 @@ bench: ## time the engine against the plpgsql one
 
 clean: ## remove everything that was built
 	@.ci/demo stop >/dev/null 2>&1 || true
+	@. .ci/common && rm -rf "$$(private_home)"
 	rm -rf target
