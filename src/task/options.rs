@@ -68,13 +68,13 @@ struct SpawnFields<'a> {
 }
 
 impl SpawnOptions {
-    /// Reads and checks the options.
+    /// Reads and checks the options; JSON null is none of them.
     ///
     /// # Errors
     /// 22023 naming the option that breaks its rule; AB003 for the retry strategy; 0A000 for
     /// `priority`.
     pub fn parse(json: &str) -> Result<Self> {
-        if json == "{}" {
+        if json == "{}" || json == "null" {
             return Ok(Self::default());
         }
         let fields: SpawnFields = read_object(json)?;
@@ -166,6 +166,9 @@ impl RetryOptions {
             max_attempts: Option<Value>,
             spawn_new: Option<Value>,
         }
+        if json == "null" {
+            return Ok(Self::default());
+        }
         let fields: Fields = read_object(json)?;
         let spawn_new = match fields.spawn_new {
             None => false,
@@ -244,7 +247,10 @@ mod tests {
 
     #[test]
     fn absent_and_null_members_take_their_defaults() {
-        assert_eq!(SpawnOptions::parse("{}").unwrap(), SpawnOptions::default());
+        for empty in ["{}", "null"] {
+            assert_eq!(SpawnOptions::parse(empty).unwrap(), SpawnOptions::default());
+            assert_eq!(RetryOptions::parse(empty).unwrap(), RetryOptions::default());
+        }
         let nulls = r#"{"headers":null,"retry_strategy":null,"max_attempts":null,
             "cancellation":null,"idempotency_key":null,"delay_seconds":null}"#;
         assert_eq!(SpawnOptions::parse(nulls).unwrap(), SpawnOptions::default());
@@ -311,7 +317,6 @@ mod tests {
 
     #[test]
     fn retry_options() {
-        assert_eq!(RetryOptions::parse("{}").unwrap(), RetryOptions::default());
         let both = RetryOptions::parse(r#"{"max_attempts":4,"spawn_new":true}"#).unwrap();
         assert_eq!(both, RetryOptions { max_attempts: Some(4), spawn_new: true });
         for bad in ["[]", r#"{"max_attempts":0}"#, r#"{"spawn_new":"yes"}"#] {

@@ -41,11 +41,14 @@ select count(*) from absurd.claim_task('spawn', 'w', 30, 100) where task_name in
 select attempt, created from absurd.spawn_task('spawn', 'nulls', '{}', '{"headers": null, "retry_strategy": null, "max_attempts": null, "cancellation": null, "idempotency_key": null, "workflow_run_id": null, "available_at": null, "delay_seconds": null, "tenant_id": null, "priority": null, "unknown": true}');
 select attempt, created from absurd.spawn_task('spawn', 'nulls', '{}', null);
 
+-- JSON null is no options.
+select attempt, created from absurd.spawn_task('spawn', 'json null', '{}', 'null');
+
 -- Malformed options are refused by name, and spawn nothing.
 select count(*) as tasks from absurd.t_spawn \gset
 create temp table bad (id serial, options jsonb);
 insert into bad (options) values
-    ('[]'), ('"x"'), ('null'), ('1'), ('{"headers": []}'), ('{"headers": "x"}'),
+    ('[]'), ('"x"'), ('true'), ('1'), ('{"headers": []}'), ('{"headers": "x"}'),
     ('{"max_attempts": 0}'), ('{"max_attempts": -1}'), ('{"max_attempts": 1.5}'), ('{"max_attempts": "3"}'), ('{"max_attempts": 3000000000}'), ('{"max_attempts": true}'),
     ('{"cancellation": 5}'), ('{"cancellation": []}'), ('{"cancellation": {"max_delay": 1.5}}'), ('{"cancellation": {"max_delay": "5"}}'), ('{"cancellation": {"max_delay": -1}}'),
     ('{"cancellation": {"max_duration": 1.5}}'), ('{"cancellation": {"max_duration": "5"}}'), ('{"cancellation": {"max_duration": -1}}'), ('{"cancellation": {"max_duration": 1e300}}'),
