@@ -5,9 +5,9 @@ use pgrx::prelude::*;
 use super::required;
 use crate::pg::value::Interval;
 use crate::pg::{Jsonb, call, session};
+use crate::queue::QueueName;
 use crate::queue::policy::{self, Changes};
 use crate::queue::provision::{self, StorageMode};
-use crate::queue::{QueueName, name};
 
 /// The name itself when a queue may have it.
 #[pg_extern(immutable, parallel_safe)]
@@ -97,6 +97,3 @@ fn set_queue_policy(p_queue_name: Option<&str>, p_policy: Option<Jsonb>) {
         policy::set(session, &queue, &changes)
     })
 }
-
-/// Keeps the length rule and its documentation together.
-const _: () = assert!(name::MAX_BYTES == 57);

@@ -41,6 +41,15 @@ impl Statement {
     pub const fn new(sql: &'static str) -> Self {
         Self { sql }
     }
+
+    /// The statement without the comment above it, which would stand in every error's context.
+    fn body(&self) -> &'static str {
+        let mut body = self.sql;
+        while body.starts_with("--") {
+            body = body.split_once('\n').map_or("", |(_, rest)| rest);
+        }
+        body
+    }
 }
 
 /// What gives a statement its relation names.
@@ -122,7 +131,7 @@ fn prepare(
     scope: &impl Scope,
     params: &[Param],
 ) -> Result<NonNull<pg_sys::_SPI_plan>> {
-    let text = planning::MARK.to_owned() + &scope.expand(statement.sql);
+    let text = planning::MARK.to_owned() + &scope.expand(statement.body());
     let text = CString::new(text).map_err(|_| Error::Corrupt {
         what: "a statement of the engine contains a zero byte".to_owned(),
     })?;
