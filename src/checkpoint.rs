@@ -29,6 +29,10 @@ static OF_RUN: Statement = Statement::new(
       where r.run_id = $1 and c.owner_run_id = $1
       order by c.updated_at, c.checkpoint_name",
 );
+static STATE_OF_RUN: Statement = Statement::new(
+    "select c.state from {r} r join {c} c on c.task_id = r.task_id
+      where r.run_id = $1 and c.owner_run_id = $1 and c.checkpoint_name = $2",
+);
 static TASK_OF_RUN: Statement = Statement::new("select task_id from {r} where run_id = $1");
 
 /// Checks a step's name.
@@ -134,6 +138,18 @@ pub fn visible(
 pub fn of_run(session: &Session, queue: &QueueName, run: Uuid) -> Result<Vec<Checkpoint>> {
     let rows = session.run(&OF_RUN, queue, params![run])?;
     rows.into_iter().map(|row| read(session, row)).collect()
+}
+
+/// The state of one checkpoint that a run owns.
+pub fn state_of_run(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    step: &str,
+) -> Result<Option<Jsonb>> {
+    let rows = session.run(&STATE_OF_RUN, queue, params![run, step])?;
+    let state = rows.first().map(|row| row.get(0)).transpose()?.flatten();
+    Ok(session.keep(state))
 }
 
 fn read(session: &Session, row: Row) -> Result<Checkpoint> {

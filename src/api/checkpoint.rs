@@ -121,8 +121,7 @@ fn get_run_checkpoint(
         let queue = QueueName::parse(p_queue_name)?;
         let run = required(p_run_id, "p_run_id")?;
         let step = checkpoint::check_step(p_step_name)?;
-        let found = checkpoint::of_run(session, &queue, run)?;
-        Ok(found.into_iter().find(|checkpoint| checkpoint.name == step).and_then(|c| c.state))
+        checkpoint::state_of_run(session, &queue, run, step)
     })
 }
 

@@ -130,13 +130,9 @@ pub fn ensure_tables(session: &Session, queue: &QueueName) -> Result<()> {
 
 fn create_tables(session: &Session, queue: &QueueName) -> Result<()> {
     let present = check_names(session, queue)?;
-    for statement in statements(TABLES) {
+    for (statement, prefix) in statements(TABLES).zip(PREFIXES) {
         // A table that is there is adopted as it is.
-        let made = PREFIXES
-            .iter()
-            .find(|prefix| statement.contains(&format!("create table {{{prefix}}}")))
-            .is_some_and(|prefix| present.contains(&queue.relation(prefix, "")));
-        if !made {
+        if !present.contains(&queue.relation(prefix, "")) {
             session.run_once(&name::expand(statement, queue.as_str()), &[])?;
         }
     }

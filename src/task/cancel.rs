@@ -83,8 +83,11 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
     let mut cancelled = 0;
     while !tasks.is_empty() {
         session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?;
-        cancelled +=
-            session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?.len();
+        let done = session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?.len();
+        cancelled += done;
+        if done == tasks.len() {
+            break;
+        }
         let left = session.run(&OPEN, queue, params![tasks])?;
         tasks = left.into_iter().map(|row| row.need(0)).collect::<Result<_>>()?;
     }

@@ -35,7 +35,8 @@ static LIST: Statement = Statement::new(
       where t.workflow_run_id = $1
       order by t.enqueue_at, t.task_id",
 );
-static STATES: Statement = Statement::new("select state from {t} where workflow_run_id = $1");
+static STATES: Statement =
+    Statement::new("select state, count(*) from {t} where workflow_run_id = $1 group by state");
 static OPEN: Statement = Statement::new(
     "select task_id from {t}
       where workflow_run_id = $1 and state in ('pending', 'running', 'sleeping')",
@@ -89,8 +90,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn add(&mut self, state: State) {
-        self.counts[state as usize] += 1;
+    fn add(&mut self, state: State, tasks: i64) {
+        self.counts[state as usize] += tasks;
     }
 
     pub fn of(&self, state: State) -> i64 {
@@ -120,7 +121,7 @@ pub fn progress(session: &Session, id: Uuid) -> Result<Progress> {
     for queue in queues(session)? {
         for row in session.run(&STATES, &queue, params![id])? {
             if let Some(state) = State::parse(&row.need::<String>(0)?) {
-                progress.add(state);
+                progress.add(state, row.need(1)?);
             }
         }
     }
@@ -146,10 +147,10 @@ mod tests {
     fn percent_is_of_completed_tasks() {
         let mut progress = Progress::default();
         assert_eq!((progress.total(), progress.percent()), (0, 0.0));
-        progress.add(State::Completed);
+        progress.add(State::Completed, 1);
         assert_eq!(progress.percent(), 100.0);
-        progress.add(State::Failed);
-        progress.add(State::Running);
+        progress.add(State::Failed, 1);
+        progress.add(State::Running, 1);
         assert_eq!((progress.total(), progress.percent()), (3, 33.33));
     }
 }
