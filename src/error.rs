@@ -45,8 +45,12 @@ pub enum Error {
     Vanished { what: &'static str, key: String, queue: String },
     /// The transaction's snapshot is older than something that the call must not miss (40001).
     Serialization { what: String },
-    /// Part of the contract that this version does not offer (0A000).
-    NotYet { feature: &'static str, hint: &'static str },
+    /// The name of a week's partition is taken (42P07).
+    WeekTaken { queue: String, relation: String, by: String },
+    /// Others keep something in use that this call needs for itself (55P03).
+    Busy { what: String },
+    /// What is wrong with one element of a batch, counted from 0.
+    Element { argument: &'static str, index: usize, error: Box<Error> },
     /// Stored data that the extension itself must have written otherwise (XX001).
     Corrupt { what: String },
     /// An error that Postgres raised, kept whole.
@@ -76,6 +80,14 @@ impl Error {
         self
     }
 
+    /// Says which element of a batch the error is about. What Postgres raised stays as it is.
+    pub fn at(self, argument: &'static str, index: usize) -> Self {
+        match self {
+            Self::Postgres(_) => self,
+            error => Self::Element { argument, index, error: Box::new(error) },
+        }
+    }
+
     /// The five characters of the error's SQLSTATE.
     pub fn sqlstate(&self) -> &'static str {
         match self {
@@ -93,7 +105,9 @@ impl Error {
             Self::NameTaken { .. } => "42P07",
             Self::QueueExists { .. } => "42710",
             Self::Vanished { .. } | Self::Serialization { .. } => "40001",
-            Self::NotYet { .. } => "0A000",
+            Self::WeekTaken { .. } => "42P07",
+            Self::Busy { .. } => "55P03",
+            Self::Element { error, .. } => error.sqlstate(),
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
             Self::Postgres(_) => "XX000",
@@ -106,6 +120,10 @@ impl Error {
             Self::NameTaken { relation, by, .. } => {
                 Some(format!("The queue needs the name \"{relation}\", which {by} has."))
             }
+            Self::WeekTaken { relation, by, .. } => {
+                Some(format!("The name \"{relation}\" belongs to {by}."))
+            }
+            Self::Element { error, .. } => error.detail(),
             Self::TooLong { name, max, .. } => Some(format!(
                 "The name has {} bytes of UTF-8; relation names derived from it leave room for {max}.",
                 name.len()
@@ -141,15 +159,22 @@ impl Error {
             Self::Vanished { .. } | Self::Serialization { .. } => {
                 Some("Retry the transaction.".into())
             }
-            Self::NotYet { hint, .. } => Some((*hint).into()),
+            Self::WeekTaken { .. } => Some(
+                "The tag of a week comes back after ten years: detach and drop the table that has \
+                 the name."
+                    .into(),
+            ),
+            Self::Busy { .. } => Some("Try again when the queue is less busy.".into()),
+            Self::Element { error, .. } => error.hint(),
             _ => None,
         }
     }
 }
 
-/// A name as SQL text.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+/// Text as a SQL literal, whatever `standard_conforming_strings` says.
+pub fn literal(text: &str) -> String {
+    let escape = if text.contains('\\') { "E" } else { "" };
+    format!("{escape}'{}'", text.replace('\'', "''").replace('\\', r"\\"))
 }
 
 impl fmt::Display for Error {
@@ -189,7 +214,13 @@ impl fmt::Display for Error {
             Self::Serialization { what } => {
                 write!(f, "could not serialize access: {what} after this transaction's snapshot")
             }
-            Self::NotYet { feature, .. } => write!(f, "{feature} not yet available"),
+            Self::WeekTaken { queue, relation, .. } => {
+                write!(f, "Queue \"{queue}\" cannot have the partition \"{relation}\"")
+            }
+            Self::Busy { what } => write!(f, "{what} stayed in use by others"),
+            Self::Element { argument, index, error } => {
+                write!(f, "{argument}[{index}]: {error}")
+            }
             Self::Corrupt { what } => f.write_str(what),
             Self::Postgres(_) => f.write_str("error raised by Postgres"),
         }

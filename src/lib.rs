@@ -32,4 +32,5 @@ extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 pub extern "C-unwind" fn _PG_init() {
     pg::guc::define();
     pg::planning::install();
+    pg::notify::install();
 }

@@ -34,4 +34,3 @@ with ended as materialized (
     delete from {t} t using gone where t.task_id = gone.task_id
     returning 1
 )
-select count(*)::integer from tasks

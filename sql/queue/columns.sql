@@ -2,10 +2,11 @@
 -- statement. Each may be null and none is relied upon: clients insert rows by the columns they know.
 
 alter table {t} add column tenant_id pg_catalog.text;
-alter table {t} add column idempotency_key pg_catalog.text unique;
+alter table {t} add column idempotency_key pg_catalog.text<unique>;
 alter table {t} add column workflow_run_id pg_catalog.uuid;
 -- True once a task with a cancellation rule has ended, so that the index on rules forgets it.
 alter table {t} add column cancel_done boolean;
 
 alter table {r} add column last_heartbeat timestamp with time zone;
-alter table {r} add column tenant_id pg_catalog.text
+alter table {r} add column tenant_id pg_catalog.text;
+alter table {r} add column priority smallint not null default 0

@@ -38,6 +38,7 @@ comment on column {r}.failure_reason is 'Why the run failed.';
 comment on column {r}.created_at is 'When the run was made.';
 comment on column {r}.last_heartbeat is 'When the worker was last heard of: a claim or an extended lease.';
 comment on column {r}.tenant_id is 'Whom the task is for.';
+comment on column {r}.priority is 'From -8 to 8: among runs that are ready, the higher are claimed first.';
 
 comment on table {c} is 'Checkpoints of a queue''s tasks: what their steps have stored.';
 comment on column {c}.task_id is 'Task that the checkpoint belongs to.';
@@ -58,4 +59,8 @@ comment on column {w}.run_id is 'Run that waits.';
 comment on column {w}.step_name is 'Step of the run that waits.';
 comment on column {w}.event_name is 'Event that it waits for.';
 comment on column {w}.timeout_at is 'When the wait ends without the event, null for never.';
-comment on column {w}.created_at is 'When the wait began.'
+comment on column {w}.created_at is 'When the wait began.';
+
+comment on table {i} is 'Idempotency keys of a partitioned queue, unique over all its weeks.';
+comment on column {i}.idempotency_key is 'Key that spawn_task finds a task by.';
+comment on column {i}.task_id is 'Task that has the key.'

@@ -13,8 +13,9 @@ create index if not exists {t_wri} on {t} (workflow_run_id) where workflow_run_i
 create index if not exists {t_cai} on {t} (cancelled_at) where cancelled_at is not null;
 
 create index if not exists {r_ti} on {r} (task_id);
--- Ready runs in the order in which a claim hands them out.
-create index if not exists {r_rdy} on {r} (available_at, run_id)
+-- Ready runs in the order in which a claim hands them out: within a priority, those that are due
+-- stand before those that are not.
+create index if not exists {r_rdy} on {r} (priority desc, available_at, run_id)
     where state in ('pending', 'sleeping');
 -- Leases in the order in which they expire.
 create index if not exists {r_cei} on {r} (claim_expires_at)
@@ -26,3 +27,6 @@ create index if not exists {e_eai} on {e} (emitted_at);
 
 create index if not exists {w_eni} on {w} (event_name);
 create index if not exists {w_ti} on {w} (task_id);
+
+-- Partitioned queues only.
+create index if not exists {i_ti} on {i} (task_id);

@@ -1,7 +1,7 @@
--- The tables of one unpartitioned queue, with the columns of the contract. Defaults call
--- clock_timestamp(), not our functions, so that the tables stand on their own when the extension is
--- dropped. A task's row changes state within its page as long as there is room. Types are qualified
--- because a session's temporary tables come before pg_catalog when a type's name is looked up.
+-- The tables of one queue, with the columns of the contract. What differs in a partitioned queue stands
+-- in angle brackets, see src/queue/script.rs. Defaults call clock_timestamp(), not our functions, so
+-- that the tables stand on their own when the extension is dropped. Types are qualified because a
+-- session's temporary tables come before pg_catalog when a type's name is looked up.
 
 create table {t} (
     task_id           pg_catalog.uuid primary key,
@@ -20,8 +20,8 @@ create table {t} (
     completed_payload pg_catalog.jsonb,
     cancelled_at      timestamp with time zone,
     tenant_id         pg_catalog.text,
-    idempotency_key   pg_catalog.text unique
-) with (fillfactor = 70);
+    idempotency_key   pg_catalog.text<unique>
+)<storage of t>;
 
 create table {r} (
     run_id           pg_catalog.uuid primary key,
@@ -41,8 +41,9 @@ create table {r} (
     failure_reason   pg_catalog.jsonb,
     created_at       timestamp with time zone not null default clock_timestamp(),
     last_heartbeat   timestamp with time zone,
-    tenant_id        pg_catalog.text
-);
+    tenant_id        pg_catalog.text,
+    priority         smallint not null default 0
+)<storage of r>;
 
 create table {c} (
     task_id         pg_catalog.uuid not null,
@@ -52,7 +53,7 @@ create table {c} (
     owner_run_id    pg_catalog.uuid,
     updated_at      timestamp with time zone not null default clock_timestamp(),
     primary key (task_id, checkpoint_name)
-);
+)<storage of c>;
 
 create table {e} (
     event_name pg_catalog.text primary key,
@@ -68,4 +69,10 @@ create table {w} (
     timeout_at timestamp with time zone,
     created_at timestamp with time zone not null default clock_timestamp(),
     primary key (run_id, step_name)
+)<storage of w>;
+
+-- Partitioned queues only: keys are unique over all weeks.
+create table {i} (
+    idempotency_key pg_catalog.text primary key,
+    task_id         pg_catalog.uuid not null
 );

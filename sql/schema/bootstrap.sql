@@ -18,7 +18,8 @@ create table absurd.queues (
     detach_mode         text not null default 'none'
         constraint queues_detach_mode_check check (detach_mode in ('none', 'empty')),
     detach_min_age      interval not null default '30 days'
-        constraint queues_detach_min_age_check check (detach_min_age >= '0')
+        constraint queues_detach_min_age_check check (detach_min_age >= '0'),
+    notify              boolean not null default false
 );
 
 -- The queues' own tables are not members of the extension, so a dump carries them; the registry

@@ -8,16 +8,22 @@ create trigger workflow_run_record
     for each row when (old.status is distinct from new.status)
     execute function absurd.workflow_run_record();
 
+-- Backends remember which queues want notifications until they are told of a change.
+create trigger queues_changed
+    after update of notify or delete on absurd.queues
+    for each statement execute function absurd.queues_changed();
+
 -- The history is written by the extension's owner: who may move a run cannot forge its past.
 alter function absurd.workflow_run_record() security definer;
 alter function absurd.workflow_run_record() set search_path = pg_catalog, pg_temp;
-revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record() from public;
+revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record(),
+    absurd.queues_changed() from public;
 
 -- Tables ------------------------------------------------------------------------------------
 
 comment on table absurd.queues is
     'One row per queue, with its policy. Written by create_queue, set_queue_policy and drop_queue.';
-comment on column absurd.queues.queue_name is 'Name of the queue, 1 to 57 bytes; its tables are t_, r_, c_, e_ and w_ with this name.';
+comment on column absurd.queues.queue_name is 'Name of the queue, 1 to 57 bytes; its tables are t_, r_, c_, e_, w_ and, when partitioned, i_ with this name.';
 comment on column absurd.queues.created_at is 'When the queue was created.';
 comment on column absurd.queues.storage_mode is 'unpartitioned or partitioned.';
 comment on column absurd.queues.default_partition is 'Whether a partitioned queue has default partitions: enabled or disabled.';
@@ -27,6 +33,7 @@ comment on column absurd.queues.cleanup_ttl is 'How long ended tasks and emitted
 comment on column absurd.queues.cleanup_limit is 'How many tasks, and how many events, one cleanup removes at most.';
 comment on column absurd.queues.detach_mode is 'Which old partitions may be detached: none or empty.';
 comment on column absurd.queues.detach_min_age is 'How long ago a partition''s week must have ended before it may be detached.';
+comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
 
 comment on table absurd.workflow_run is
     'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
@@ -80,7 +87,7 @@ comment on function absurd.validate_queue_name(text) is
 comment on function absurd.create_queue(text) is
     'Creates an unpartitioned queue, or takes up the tables that an earlier one left. Without effect on a queue that exists. Errors: 22004, 22023, 42622 for the name; 42710 the queue exists with another storage mode; 42P07 relations of its names exist.';
 comment on function absurd.create_queue(text, text) is
-    'As create_queue(text), with the storage mode: unpartitioned. Errors: also 22004 or 22023 for the mode, 0A000 for partitioned, which is not yet available.';
+    'As create_queue(text), with the storage mode: unpartitioned, or partitioned by the ISO week of a task''s or run''s id. Errors: also 22004 or 22023 for the mode.';
 comment on function absurd.drop_queue(text) is
     'Drops a queue with its tables; without effect on an unknown queue. Errors: 22004 NULL; 2BP01 other objects, such as a view, depend on the tables.';
 comment on function absurd.ensure_queue_tables(text) is
@@ -89,16 +96,22 @@ comment on function absurd.list_queues() is 'The names of all queues, sorted.';
 comment on function absurd.get_queue_policy(text) is
     'A queue''s storage mode and policy; no row for an unknown queue. Error: 22004 NULL.';
 comment on function absurd.set_queue_policy(text, jsonb) is
-    'Changes keys of a queue''s policy: default_partition, partition_lookahead, partition_lookback, cleanup_ttl, cleanup_limit, detach_mode, detach_min_age. Errors, nothing changed: 42P01 unknown queue; 22004 NULL; 22023 unknown key or bad value.';
+    'Changes keys of a queue''s policy: default_partition, partition_lookahead, partition_lookback, cleanup_ttl, cleanup_limit, detach_mode, detach_min_age, notify. default_partition is a partitioned queue''s: disabled drops the default partitions, which must be empty. Errors, nothing changed: 42P01 unknown queue; 22004 NULL; 22023 unknown key or bad value; 55000 a default partition holds rows; 55P03 it stays in use.';
 
 -- Tasks and runs ----------------------------------------------------------------------------
 
 comment on function absurd.spawn_task(text, text, jsonb, jsonb) is
-    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; 02000 or 55000 the workflow run is unknown or has ended; 40001 retry.';
+    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; 02000 or 55000 the workflow run is unknown or has ended; 40001 retry.';
 comment on function absurd.claim_task(text, text, integer, integer) is
-    'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0: no lease), oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Errors: 42P01 unknown queue; 22023 negative timeout.';
+    'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0: no lease), by priority and then oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Errors: 42P01 unknown queue; 22023 negative timeout.';
+comment on function absurd.spawn_tasks(text, jsonb) is
+    'Spawns the tasks of a JSON array of {task_name, params, options}, all or none, as spawn_task does; returns them in that order. Errors: as spawn_task, naming the element, counted from 0.';
 comment on function absurd.complete_run(text, uuid, jsonb) is
     'Completes a running run and its task with p_state as payload. Errors: AB001 task cancelled; AB002 run failed; 55000 run not running; 02000 unknown run; 22004 NULL; 42P01 unknown queue.';
+comment on function absurd.complete_runs(text, uuid[], jsonb[]) is
+    'Completes running runs, all or none, each with its element of p_states (NULL: no payloads). Errors: as complete_run, naming the element, counted from 0; 22023 other number of states, a run twice.';
+comment on function absurd.fail_runs(text, uuid[], jsonb[], timestamptz) is
+    'Fails running or sleeping runs, all or none, each with its element of p_reasons (NULL: no reasons), as fail_run does. Errors: as fail_run, naming the element, counted from 0; 22023 other number of reasons, a run twice.';
 comment on function absurd.fail_run(text, uuid, jsonb, timestamptz) is
     'Fails a running or sleeping run with p_reason. While attempts remain another run follows at p_retry_at or after the retry delay, unless max_duration has passed by then: that cancels the task. Errors: as complete_run.';
 comment on function absurd.schedule_run(text, uuid, timestamptz) is
@@ -136,6 +149,9 @@ comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
 comment on function absurd.emit_event(text, text, jsonb) is
     'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
 
+comment on function absurd.emit_events(text, text[], jsonb[]) is
+    'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';
+
 -- Maintenance -------------------------------------------------------------------------------
 
 comment on function absurd.cleanup_tasks(text, integer, integer) is
@@ -144,12 +160,20 @@ comment on function absurd.cleanup_events(text, integer, integer) is
     'Removes at most p_limit events emitted more than p_ttl_seconds ago, oldest first; returns how many. Errors: as cleanup_tasks.';
 comment on function absurd.cleanup_all_queues(text) is
     'Removes from one queue, or from all, one batch of what their policies no longer keep. Error: 42P01 unknown queue.';
-comment on function absurd.ensure_partitions(text) is 'Not yet available (0A000): queues are unpartitioned.';
-comment on function absurd.list_detach_candidates(text) is 'Not yet available (0A000): queues are unpartitioned.';
-comment on function absurd.drop_detached_partition(text, text) is 'Not yet available (0A000): queues are unpartitioned.';
-comment on function absurd.schedule_detach_jobs(text) is 'Not yet available (0A000): queues are unpartitioned.';
-comment on function absurd.enable_cron(text, text, text, text) is 'Not yet available (0A000): call cleanup_all_queues() from a scheduler of your own.';
-comment on function absurd.disable_cron(text) is 'Not yet available (0A000): there are no jobs to remove.';
+comment on function absurd.ensure_partitions(text) is
+    'Makes the weekly partitions of one queue, or of all, from now - partition_lookback to now + partition_lookahead; rows of a week that lie in the default partition move along. Without effect on unpartitioned queues. Errors: 42P01 unknown queue; 42P07 a week''s name is taken, by the same week of ten years ago for one; 55P03 the default partition stays in use. Of all queues: one that fails is a WARNING.';
+comment on function absurd.list_detach_candidates(text) is
+    'Attached weekly partitions, of queues whose detach_mode is empty, that ended more than detach_min_age ago and hold no row; of one queue or of all, the oldest of each table first. Error: 42P01 unknown queue.';
+comment on function absurd.drop_detached_partition(text, text) is
+    'Drops a weekly partition that has been detached, and removes the job p_unschedule_job_name with its twin. Returns whether it was dropped: not while it is attached, nor when it is not there. Errors: 22004 NULL; 22023 not a week''s partition; 2BP01 something depends on it.';
+comment on function absurd.schedule_detach_jobs(text) is
+    'Schedules for each table, of one queue or of all, the two pg_cron jobs that detach and drop its oldest candidate, unless it has such jobs; returns the jobs made. Errors: 55000 no pg_cron; 42P01 unknown queue.';
+comment on function absurd.enable_cron(text, text, text, text) is
+    'Installs the pg_cron jobs that make partitions, clean up and plan detaching, for one queue or for all, in the place of earlier ones. Errors, nothing changed: 55000 no pg_cron; 42P01 unknown queue; 22004 NULL schedule; what pg_cron says of a schedule.';
+comment on function absurd.disable_cron(text) is
+    'Removes the pg_cron jobs of one queue, or those for all queues, and returns them. Error: 55000 no pg_cron.';
+comment on function absurd.queues_changed() is
+    'Trigger: tells every backend that the notify policy of a queue has changed.';
 
 -- Workflow runs -----------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
--- Hands out ready runs: $1 now, $2 how many, $3 worker, $4 end of the lease, $5 whether to pass
--- over what cannot be handed out.
+-- Hands out ready runs of one priority: $1 now, $2 how many, $3 worker, $4 end of the lease, $5
+-- whether to pass over what cannot be handed out, $6 the priority.
 --
 -- The index on ready runs yields them in order, so nothing is sorted and nothing beyond the rows
 -- handed out is read. Locked rows, run or task, are passed over: a claim waits for nobody. With $5
@@ -14,6 +14,7 @@ with head as materialized (
       from {r} r
       join {t} t on t.task_id = r.task_id
      where r.state in ('pending', 'sleeping')
+       and r.priority = $6
        and r.available_at <= $1
        and (not $5
             or (t.state in ('pending', 'running', 'sleeping')

@@ -5,12 +5,14 @@ with failed as (
     update {r}
        set state = 'failed', failed_at = $3, failure_reason = $2, wake_event = null
      where run_id = $1
-    returning task_id, attempt, tenant_id
+    returning task_id, attempt, tenant_id, priority
 ), waits as (
     delete from {w} w where w.run_id = $1
 ), next as (
-    insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id)
-    select $5, task_id, attempt + 1, $4, $6, $3, tenant_id from failed where $5 is not null
+    insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id, priority)
+    select $5, task_id, attempt + 1, $4, $6, $3, tenant_id, priority
+      from failed
+     where $5 is not null
 )
 update {t} t
    set state = $4,

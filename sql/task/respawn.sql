@@ -10,5 +10,8 @@ with task as (
      where task_id = $3
     returning tenant_id
 )
-insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id)
-select $2, $1, 1, 'pending', $4, $4, tenant_id from task
+insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id, priority)
+select $2, $1, 1, 'pending', $4, $4, tenant_id,
+       coalesce((select r.priority from {r} r where r.task_id = $3
+                  order by r.attempt desc limit 1), 0)
+  from task

@@ -1,8 +1,11 @@
-//! Retention.
+//! Retention and partitions.
 
 use pgrx::prelude::*;
 
+use super::{optional_queue, required};
+use crate::error::Error;
 use crate::maintenance::cleanup::{self, Batch};
+use crate::maintenance::partitions;
 use crate::pg::call;
 use crate::queue::QueueName;
 
@@ -41,8 +44,42 @@ fn cleanup_all_queues(
     (name!(queue_name, String), name!(tasks_deleted, i32), name!(events_deleted, i32)),
 > {
     let cleaned = call(|session| {
-        let queue = p_queue_name.map(|name| QueueName::parse(Some(name))).transpose()?;
+        let queue = optional_queue(p_queue_name)?;
         cleanup::by_policy(session, queue.as_ref())
     });
     TableIterator::new(cleaned.into_iter().map(|batch| (batch.queue, batch.tasks, batch.events)))
+}
+
+/// Makes the partitions that one queue, or every queue, needs by its policy.
+#[pg_extern]
+fn ensure_partitions(p_queue_name: default!(Option<&str>, "NULL")) {
+    call(|session| partitions::ensure(session, optional_queue(p_queue_name)?.as_ref()))
+}
+
+/// Lists week partitions that may be detached.
+#[pg_extern]
+fn list_detach_candidates(
+    p_queue_name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (name!(queue_name, String), name!(parent_table, String), name!(partition_table, String)),
+> {
+    let found =
+        call(|session| partitions::candidates(session, optional_queue(p_queue_name)?.as_ref()));
+    TableIterator::new(found.into_iter().map(|found| (found.queue, found.parent, found.partition)))
+}
+
+/// Drops a week's partition that has been detached.
+#[pg_extern]
+fn drop_detached_partition(
+    p_partition_table: Option<&str>,
+    p_unschedule_job_name: default!(Option<&str>, "NULL"),
+) -> bool {
+    call(|session| {
+        let table = required(p_partition_table, "partition table")?;
+        if table.trim().is_empty() {
+            return Err(Error::blank("partition table"));
+        }
+        partitions::drop_detached(session, table, p_unschedule_job_name)
+    })
 }

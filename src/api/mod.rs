@@ -6,9 +6,10 @@
 // A SQL function's result columns stand in its signature; pgrx reads their names there.
 #![allow(clippy::type_complexity)]
 
+mod batch;
 mod checkpoint;
+mod cron;
 mod event;
-mod later;
 mod maintenance;
 mod queue;
 mod task;
@@ -18,8 +19,14 @@ mod workflow;
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
+use crate::queue::QueueName;
 
 /// The value of an argument that must have one.
 fn required<T>(value: Option<T>, argument: impl Into<Cow<'static, str>>) -> Result<T> {
     value.ok_or_else(|| Error::null(argument))
+}
+
+/// A queue that may be left out, which means all.
+fn optional_queue(name: Option<&str>) -> Result<Option<QueueName>> {
+    name.map(|name| QueueName::parse(Some(name))).transpose()
 }

@@ -1,10 +1,13 @@
 //! Queues.
 
+use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::prelude::*;
+use pgrx::{AllocatedByRust, PgTrigger};
 
 use super::required;
+use crate::maintenance::cron;
 use crate::pg::value::Interval;
-use crate::pg::{Jsonb, call, session};
+use crate::pg::{Jsonb, call, notify, session};
 use crate::queue::QueueName;
 use crate::queue::policy::{self, Changes};
 use crate::queue::provision::{self, StorageMode};
@@ -36,7 +39,13 @@ fn create_queue_with_mode(p_queue_name: Option<&str>, p_storage_mode: Option<&st
 /// Drops a queue with its tables; an unknown queue is no error.
 #[pg_extern]
 fn drop_queue(p_queue_name: Option<&str>) {
-    call(|session| provision::drop(session, required(p_queue_name, "Queue name")?))
+    call(|session| {
+        let queue = required(p_queue_name, "Queue name")?;
+        if provision::drop(session, queue)? {
+            cron::forget_queue(session, queue)?;
+        }
+        Ok(())
+    })
 }
 
 /// Makes what is missing of a queue's tables and indexes.
@@ -96,4 +105,13 @@ fn set_queue_policy(p_queue_name: Option<&str>, p_policy: Option<Jsonb>) {
         let changes = Changes::parse(&required(p_policy, "p_policy")?.to_text())?;
         policy::set(session, &queue, &changes)
     })
+}
+
+/// Trigger: tells every backend that the registry's notify policies have changed.
+#[pg_trigger]
+fn queues_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, std::convert::Infallible> {
+    session::pure(|| notify::forget_relation_of(trigger));
+    Ok(None)
 }

@@ -12,7 +12,7 @@ use crate::task::spawn::{self, Order, Spawned};
 use crate::task::{cancel, claim, complete, fail, lease, result, retry, schedule};
 use crate::workflow::link;
 
-fn spawned_row(spawned: Spawned) -> (Uuid, Option<Uuid>, i32, bool) {
+pub(super) fn spawned_row(spawned: Spawned) -> (Uuid, Option<Uuid>, i32, bool) {
     (spawned.task_id, spawned.run_id, spawned.attempt, spawned.created)
 }
 

@@ -5,7 +5,7 @@ use crate::params;
 use crate::pg::lock::{self, EventSide};
 use crate::pg::row::Rows;
 use crate::pg::{Jsonb, Session, Statement};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, ready};
 
 static EMIT: Statement = Statement::new(include_str!("../../sql/event/emit.sql"));
 static WAITERS: Statement = Statement::new(
@@ -36,6 +36,7 @@ pub fn run(session: &Session, queue: &QueueName, name: &str, payload: Jsonb) -> 
     let has_waiters = rows.first().map(|row| row.need(0)).transpose()?;
     if has_waiters == Some(true) {
         session.run(&WAKE, queue, params![name, payload, now])?;
+        ready::announce(session, queue, now)?;
     }
     Ok(())
 }

@@ -5,9 +5,17 @@ use crate::params;
 use crate::pg::plan::{Global, Statement};
 use crate::pg::row::Rows;
 use crate::pg::{Session, Timestamp};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, provision};
 
-static TASKS: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_tasks.sql"));
+static TASKS: Statement = Statement::new(concat!(
+    include_str!("../../sql/maintenance/cleanup_tasks.sql"),
+    include_str!("../../sql/maintenance/cleanup_count.sql")
+));
+static TASKS_PARTITIONED: Statement = Statement::new(concat!(
+    include_str!("../../sql/maintenance/cleanup_tasks.sql"),
+    include_str!("../../sql/maintenance/cleanup_keys.sql"),
+    include_str!("../../sql/maintenance/cleanup_count.sql")
+));
 static EVENTS: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_events.sql"));
 
 /// How old and how many.
@@ -39,7 +47,11 @@ impl Batch {
 /// Removes tasks that ended before the cutoff, oldest first, with everything of theirs; returns how
 /// many.
 pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
-    count(session.run(&TASKS, queue, params![batch.cutoff, batch.limit])?)
+    let tasks = match provision::is_partitioned(queue)? {
+        false => &TASKS,
+        true => &TASKS_PARTITIONED,
+    };
+    count(session.run(tasks, queue, params![batch.cutoff, batch.limit])?)
 }
 
 /// Removes events emitted before the cutoff, oldest first; returns how many.

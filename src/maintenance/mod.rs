@@ -1,3 +1,5 @@
-//! What keeps queues small.
+//! What keeps queues small, and their partitions coming.
 
 pub mod cleanup;
+pub mod cron;
+pub mod partitions;

@@ -124,6 +124,19 @@ pub fn raise(error: Error) -> ! {
     unsafe { report.throw() }
 }
 
+/// Reports an error that the call survives as a WARNING.
+pub fn warn(error: Error) -> Result<()> {
+    let mut report = Report::new(&error);
+    if let Error::Postgres(caught) = &error {
+        // SAFETY: as in `Caught::is`.
+        report.sqlstate = unsafe { caught.0.as_ref().sqlerrcode };
+        report.message = palloc_text(&caught.message());
+    }
+    drop(error);
+    // SAFETY: `report` is plain data in Postgres memory; a WARNING comes back.
+    unsafe { guarded(|| report.say(pgrx::PgLogLevel::WARNING)) }
+}
+
 /// An error in Postgres memory, ready to be thrown.
 #[derive(Clone, Copy)]
 struct Report {
@@ -144,10 +157,18 @@ impl Report {
     }
 
     unsafe fn throw(self) -> ! {
+        // SAFETY: as the caller's.
+        unsafe { self.say(pgrx::PgLogLevel::ERROR) };
+        unreachable!("errfinish does not return from ERROR")
+    }
+
+    unsafe fn say(self, level: pgrx::PgLogLevel) {
         const TEXT: *const c_char = c"%s".as_ptr();
         // SAFETY: the sequence that ereport() expands to.
         unsafe {
-            errstart(pgrx::PgLogLevel::ERROR as c_int, ptr::null());
+            if !errstart(level as c_int, ptr::null()) {
+                return;
+            }
             errcode(self.sqlstate);
             errmsg(TEXT, self.message);
             if !self.detail.is_null() {
@@ -158,7 +179,6 @@ impl Report {
             }
             errfinish(SOURCE.as_ptr(), 0, SOURCE.as_ptr());
         }
-        unreachable!("errfinish does not return from ERROR")
     }
 }
 

@@ -4,15 +4,18 @@
 //! on it and returns `Result`s. How plans are kept, how values travel and how Postgres errors
 //! cross Rust frames is decided here, once.
 
+pub mod catalog;
 pub mod clock;
 pub mod ereport;
 pub mod guc;
 pub mod json;
 pub mod lock;
+pub mod notify;
 pub mod plan;
 pub mod planning;
 pub mod row;
 pub mod session;
+pub mod subtransaction;
 pub mod trigger;
 pub mod uuid;
 pub mod value;

@@ -58,9 +58,17 @@ sql_type! {
     &str => TEXTOID, |text| text.into_datum().unwrap_or(Datum::null());
     Uuid => UUIDOID, |id| id.into_datum().unwrap_or(Datum::null());
     Jsonb => JSONBOID, |json| json.datum();
+    i16 => INT2OID, |number| Datum::from(number);
     i32 => INT4OID, |number| Datum::from(number);
+    i64 => INT8OID, |number| Datum::from(number);
     bool => BOOLOID, |truth| Datum::from(truth);
     Timestamp => TIMESTAMPTZOID, |at| Datum::from(at.micros());
+    Vec<Option<Uuid>> => UUIDARRAYOID, |ids| ids.into_datum().unwrap_or(Datum::null());
+    Vec<Option<Jsonb>> => JSONBARRAYOID, |values| values.into_datum().unwrap_or(Datum::null());
+    Vec<Option<i16>> => INT2ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
+    Vec<Option<i32>> => INT4ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
+    Vec<Option<Timestamp>> => TIMESTAMPTZARRAYOID, |at| at.into_datum().unwrap_or(Datum::null());
+    Vec<Option<String>> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
     Vec<Uuid> => UUIDARRAYOID, |ids| ids.into_datum().unwrap_or(Datum::null());
     Vec<String> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
 }
@@ -83,7 +91,7 @@ macro_rules! column {
     };
 }
 
-column!(String, Uuid, Jsonb, i32, i64, bool);
+column!(String, Uuid, Jsonb, i16, i32, i64, bool);
 
 impl Column for Timestamp {
     unsafe fn read(datum: Datum) -> Option<Self> {
@@ -138,6 +146,7 @@ macro_rules! function_type {
 function_type!(Jsonb, "jsonb", "absurd::pg::Jsonb");
 function_type!(Timestamp, "timestamptz", "absurd::pg::Timestamp");
 function_type!(Interval, "interval", "absurd::pg::Interval");
+function_type!(JsonbArray, "jsonb[]", "absurd::pg::JsonbArray");
 function_type!(WorkflowRunRow, "absurd.workflow_run", "absurd::pg::WorkflowRunRow");
 
 impl FromDatum for Timestamp {
@@ -185,6 +194,37 @@ macro_rules! carried {
             }
         }
     };
+}
+
+carried!(
+    /// A `jsonb[]`.
+    JsonbArray,
+    pg_sys::JSONBARRAYOID
+);
+
+impl JsonbArray {
+    /// The elements; they live as long as the call's arguments.
+    pub fn elements(self) -> Vec<Option<Jsonb>> {
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: a non-null jsonb[]; jsonb is a varlena of int alignment. The arrays that come back
+        // have `count` elements, and nothing is freed before the call ends.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast();
+            pg_sys::deconstruct_array(
+                array,
+                pg_sys::JSONBOID,
+                -1,
+                false,
+                b'i' as std::ffi::c_char,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            (0..count as usize)
+                .map(|i| (!*nulls.add(i)).then(|| Jsonb::from_raw(*values.add(i))))
+                .collect()
+        }
+    }
 }
 
 carried!(

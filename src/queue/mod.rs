@@ -1,7 +1,10 @@
 //! Queues: their names, their policies, and the tables that each owns.
 
 pub mod name;
+pub mod partition;
 pub mod policy;
 pub mod provision;
+pub mod ready;
+mod script;
 
 pub use name::QueueName;

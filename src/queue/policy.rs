@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::QueueName;
+use super::{QueueName, partition};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -47,6 +47,16 @@ pub fn get(session: &Session, queue: &str) -> Result<Option<Policy>> {
     }))
 }
 
+/// Whether the queue's policy asks for a notification when work becomes ready.
+pub fn notify(session: &Session, queue: &QueueName) -> Result<bool> {
+    static NOTIFY: Statement =
+        Statement::new("select notify from absurd.queues where queue_name = $1");
+    session
+        .run(&NOTIFY, &Global, params![queue.as_str()])?
+        .first()
+        .map_or(Ok(false), |row| row.need(0))
+}
+
 /// The names of all queues, sorted.
 pub fn names(session: &Session) -> Result<Vec<String>> {
     static NAMES: Statement =
@@ -54,7 +64,7 @@ pub fn names(session: &Session) -> Result<Vec<String>> {
     session.run(&NAMES, &Global, &[])?.into_iter().map(|row| row.need(0)).collect()
 }
 
-/// The seven keys of a policy, each as text for its column's input function, or absent.
+/// The keys of a policy, the intervals as text for their columns' input function, or absent.
 #[derive(Debug, Default, PartialEq)]
 pub struct Changes {
     pub default_partition: Option<String>,
@@ -64,6 +74,7 @@ pub struct Changes {
     pub cleanup_limit: Option<i32>,
     pub detach_mode: Option<String>,
     pub detach_min_age: Option<String>,
+    pub notify: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +94,8 @@ struct Fields {
     detach_mode: Option<Value>,
     #[serde(default, deserialize_with = "present")]
     detach_min_age: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    notify: Option<Value>,
 }
 
 /// A member that is there counts, also when it is null: null is no policy and gets an error.
@@ -106,7 +119,7 @@ impl Changes {
             let key = text.split('`').nth(1).unwrap_or_default();
             Error::invalid(format!("queue policy key \"{key}\""), "is unknown").with_hint(
                 "Keys are default_partition, partition_lookahead, partition_lookback, \
-                 cleanup_ttl, cleanup_limit, detach_mode and detach_min_age.",
+                 cleanup_ttl, cleanup_limit, detach_mode, detach_min_age and notify.",
             )
         })?;
         Ok(Self {
@@ -121,6 +134,7 @@ impl Changes {
             cleanup_limit: positive("cleanup_limit", fields.cleanup_limit)?,
             detach_mode: one_of("detach_mode", fields.detach_mode, &["none", "empty"])?,
             detach_min_age: text("detach_min_age", fields.detach_min_age)?,
+            notify: truth("notify", fields.notify)?,
         })
     }
 }
@@ -149,6 +163,14 @@ fn positive(key: &str, value: Option<Value>) -> Result<Option<i32>> {
     }
 }
 
+fn truth(key: &str, value: Option<Value>) -> Result<Option<bool>> {
+    match value {
+        None => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(value)),
+        Some(other) => Err(bad(key, &other, "must be true or false")),
+    }
+}
+
 fn bad(key: &str, value: &Value, rule: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::invalid(format!("queue policy {key} {value}"), rule)
 }
@@ -156,7 +178,8 @@ fn bad(key: &str, value: &Value, rule: impl Into<std::borrow::Cow<'static, str>>
 /// Changes a queue's policy.
 ///
 /// # Errors
-/// 42P01 for an unknown queue, 22023 for a bad value; nothing is changed then.
+/// 42P01 for an unknown queue, 22023 for a bad value, 55000 when a default partition that is to go
+/// holds rows; nothing is changed then.
 pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()> {
     let Some(current) = get(session, queue.as_str())? else {
         return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
@@ -185,7 +208,8 @@ pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()
                 cleanup_ttl = coalesce($5::interval, cleanup_ttl),
                 cleanup_limit = coalesce($6, cleanup_limit),
                 detach_mode = coalesce($7, detach_mode),
-                detach_min_age = coalesce($8::interval, detach_min_age)
+                detach_min_age = coalesce($8::interval, detach_min_age),
+                notify = coalesce($9, notify)
           where queue_name = $1",
     );
     let values: &[Param] = params![
@@ -197,9 +221,14 @@ pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()
         changes.cleanup_limit,
         changes.detach_mode.as_deref(),
         changes.detach_min_age.as_deref(),
+        changes.notify,
     ];
     session.run(&SET, &Global, values)?;
-    Ok(())
+    match changes.default_partition.as_deref() {
+        Some("enabled") => partition::ensure_default(session, queue),
+        Some(_) => partition::drop_default(session, queue),
+        None => Ok(()),
+    }
 }
 
 fn check_interval(session: &Session, key: &str, value: &str) -> Result<()> {
@@ -237,6 +266,7 @@ mod tests {
             (r#"{"cleanup_limit":null}"#, "cleanup_limit"),
             (r#"{"cleanup_ttl":7}"#, "cleanup_ttl"),
             (r#"{"detach_mode":"all"}"#, "detach_mode"),
+            (r#"{"notify":"yes"}"#, "notify"),
         ] {
             let error = Changes::parse(json).unwrap_err();
             assert_eq!(error.sqlstate(), "22023", "{json}");

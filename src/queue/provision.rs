@@ -1,41 +1,10 @@
 //! Making and removing the tables of a queue.
 
-use super::{QueueName, name};
+use super::{QueueName, name, partition, script};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
-use crate::pg::{Session, lock};
-
-const TABLES: &str = include_str!("../../sql/queue/tables.sql");
-const INDEXES: &str = include_str!("../../sql/queue/indexes.sql");
-const COMMENTS: &str = include_str!("../../sql/queue/comments.sql");
-const COLUMNS: &str = include_str!("../../sql/queue/columns.sql");
-
-/// The prefixes of a queue's tables.
-const PREFIXES: [&str; 5] = ["t", "r", "c", "e", "w"];
-/// Its named indexes, by table and suffix.
-const NAMED: [(&str, &str); 10] = [
-    ("t", "due"),
-    ("t", "wri"),
-    ("t", "cai"),
-    ("r", "ti"),
-    ("r", "rdy"),
-    ("r", "cei"),
-    ("r", "end"),
-    ("e", "eai"),
-    ("w", "eni"),
-    ("w", "ti"),
-];
-
-/// What columns.sql adds, statement by statement.
-const ADDED: [(&str, &str); 6] = [
-    ("t", "tenant_id"),
-    ("t", "idempotency_key"),
-    ("t", "workflow_run_id"),
-    ("t", "cancel_done"),
-    ("r", "last_heartbeat"),
-    ("r", "tenant_id"),
-];
+use crate::pg::{Session, catalog, lock};
 
 /// How a queue keeps its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +37,12 @@ impl StorageMode {
     }
 }
 
+/// Whether the queue's tables are partitioned, as its task table says now: one look into the
+/// catalogue's cache. False when there is no such table.
+pub fn is_partitioned(queue: &QueueName) -> Result<bool> {
+    Ok(catalog::kind(&queue.relation("t", ""))? == Some(catalog::PARTITIONED))
+}
+
 static MODE: Statement =
     Statement::new("select storage_mode from absurd.queues where queue_name = $1");
 
@@ -80,29 +55,25 @@ fn stored_mode(session: &Session, queue: &QueueName) -> Result<Option<String>> {
 /// reads its row: clients call it before every spawn.
 ///
 /// # Errors
-/// 42710 when the queue exists with another mode, 42P07 when its names are taken, 0A000 for a
-/// partitioned queue.
+/// 42710 when the queue exists with another mode, 42P07 when its names are taken.
 pub fn create(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<()> {
     if exists(session, queue, mode)? {
         return Ok(());
-    }
-    if mode == StorageMode::Partitioned {
-        return Err(Error::NotYet {
-            feature: "storage mode \"partitioned\" is",
-            hint: "Create the queue unpartitioned.",
-        });
     }
     // Two sessions may create the same queue, or two whose names collide: one after the other.
     lock::provisioning()?;
     if exists(session, queue, mode)? {
         return Ok(());
     }
-    create_tables(session, queue)?;
+    create_tables(session, queue, mode)?;
     static REGISTER: Statement = Statement::new(
         "insert into absurd.queues (queue_name, created_at, storage_mode) values ($1, $2, $3)",
     );
     session.run(&REGISTER, &Global, params![queue.as_str(), session.now(), mode.as_str()])?;
-    Ok(())
+    match mode {
+        StorageMode::Partitioned => partition::ensure(session, queue),
+        StorageMode::Unpartitioned => Ok(()),
+    }
 }
 
 fn exists(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<bool> {
@@ -122,35 +93,40 @@ fn exists(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<boo
 /// 42P01 for an unknown queue.
 pub fn ensure_tables(session: &Session, queue: &QueueName) -> Result<()> {
     lock::provisioning()?;
-    if stored_mode(session, queue)?.is_none() {
-        return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
+    let mode = match stored_mode(session, queue)? {
+        None => return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
+        Some(mode) => StorageMode::parse(Some(&mode))?,
+    };
+    create_tables(session, queue, mode)?;
+    match mode {
+        StorageMode::Partitioned => partition::ensure(session, queue),
+        StorageMode::Unpartitioned => Ok(()),
     }
-    create_tables(session, queue)
 }
 
-fn create_tables(session: &Session, queue: &QueueName) -> Result<()> {
-    let present = check_names(session, queue)?;
-    for (statement, prefix) in statements(TABLES).zip(PREFIXES) {
+fn create_tables(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<()> {
+    let present = check_names(session, queue, mode)?;
+    let missing = |prefix: &str| !present.contains(&queue.relation(prefix, ""));
+    let any_missing = script::prefixes(mode).iter().any(|prefix| missing(prefix));
+    for (_, statement) in script::tables(queue, mode).filter(|(prefix, _)| missing(prefix)) {
         // A table that is there is adopted as it is.
-        if !present.contains(&queue.relation(prefix, "")) {
-            session.run_once(&name::expand(statement, queue.as_str()), &[])?;
-        }
+        session.run_once(&statement, &[])?;
     }
     let columns = columns(session, queue)?;
-    for (statement, (prefix, column)) in statements(COLUMNS).zip(ADDED) {
+    for (prefix, column, statement) in script::columns(queue, mode) {
         if !columns.contains(&(queue.relation(prefix, ""), column.to_owned())) {
-            session.run_once(&name::expand(statement, queue.as_str()), &[])?;
+            session.run_once(&statement, &[])?;
         }
     }
-    if PREFIXES.iter().any(|prefix| !present.contains(&queue.relation(prefix, ""))) {
-        for statement in statements(COMMENTS) {
-            session.run_once(&name::expand(statement, queue.as_str()), &[])?;
+    if any_missing {
+        for statement in script::comments(queue, mode) {
+            session.run_once(&statement, &[])?;
         }
     }
     // Only what is missing: "if not exists" would say so of each index that is there.
-    for (statement, (prefix, suffix)) in statements(INDEXES).zip(NAMED) {
+    for (prefix, suffix, statement) in script::index_statements(queue, mode) {
         if !present.contains(&queue.relation(prefix, suffix)) {
-            session.run_once(&name::expand(statement, queue.as_str()), &[])?;
+            session.run_once(&statement, &[])?;
         }
     }
     Ok(())
@@ -166,20 +142,19 @@ fn columns(session: &Session, queue: &QueueName) -> Result<Vec<(String, String)>
             and c.relname::pg_catalog.text = any ($1)
             and a.attnum > 0 and not a.attisdropped",
     );
-    let tables: Vec<String> = PREFIXES.iter().map(|prefix| queue.relation(prefix, "")).collect();
+    let tables: Vec<String> = script::prefixes(StorageMode::Partitioned)
+        .iter()
+        .map(|prefix| queue.relation(prefix, ""))
+        .collect();
     let rows = session.run(&FIND, &Global, params![tables])?;
     rows.into_iter().map(|row| Ok((row.need(0)?, row.need(1)?))).collect()
-}
-
-/// The statements of a script of ours: none of them contains a semicolon of its own.
-fn statements(script: &str) -> impl Iterator<Item = &str> {
-    script.split(';').filter(|statement| !statement.trim().is_empty())
 }
 
 /// Checks that every name the queue needs is free or the queue's own, and returns those that are
 /// there. Queue `a` owns the index `r_a_ti`, so a queue `a_ti` cannot own a table of that name, nor
 /// the other way round.
-fn check_names(session: &Session, queue: &QueueName) -> Result<Vec<String>> {
+fn check_names(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<Vec<String>> {
+    check_weeks(session, queue, mode)?;
     static FIND: Statement = Statement::new(
         "select c.relname::pg_catalog.text, c.relkind::pg_catalog.text, c.relispartition,
                 (select i.indrelid::pg_catalog.regclass::pg_catalog.text
@@ -192,9 +167,9 @@ fn check_names(session: &Session, queue: &QueueName) -> Result<Vec<String>> {
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
             and c.relname::pg_catalog.text = any ($1)",
     );
-    let tables: Vec<String> = PREFIXES.iter().map(|prefix| queue.relation(prefix, "")).collect();
-    let indexes: Vec<(String, String)> = NAMED
-        .iter()
+    let tables: Vec<String> =
+        script::prefixes(mode).iter().map(|prefix| queue.relation(prefix, "")).collect();
+    let indexes: Vec<(String, String)> = script::indexes(mode)
         .map(|(prefix, suffix)| (queue.relation(prefix, suffix), queue.relation(prefix, "")))
         .collect();
     let wanted: Vec<String> =
@@ -205,7 +180,10 @@ fn check_names(session: &Session, queue: &QueueName) -> Result<Vec<String>> {
         let kind: String = row.need(1)?;
         let partition: bool = row.need(2)?;
         let of_table: Option<String> = row.get(4)?;
-        let own_table = matches!(kind.as_str(), "r" | "p") && !partition;
+        let weekly =
+            script::WEEKLY.iter().any(|(prefix, _)| queue.relation(prefix, "") == relation);
+        let kept = if weekly && mode == StorageMode::Partitioned { "p" } else { "r" };
+        let own_table = kind == kept && !partition;
         let ours = if tables.contains(&relation) {
             own_table
         } else {
@@ -226,16 +204,43 @@ fn check_names(session: &Session, queue: &QueueName) -> Result<Vec<String>> {
     Ok(present)
 }
 
-/// Drops a queue with its tables; an unknown queue is no error. Takes any name, also one that
-/// create_queue would refuse.
+/// Weekly partitions are made as time goes by, so a partitioned queue `a` keeps the names of its
+/// weeks to itself: no queue may be called `a_601` or `a_d`, now or later.
+fn check_weeks(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<()> {
+    static OTHERS: Statement = Statement::new(
+        "select queue_name from absurd.queues
+          where queue_name <> $1
+            and ((storage_mode = 'partitioned' and left($1, length(queue_name)) = queue_name)
+                 or ($2 and left(queue_name, length($1)) = $1))",
+    );
+    let name = queue.as_str();
+    let partitioned = mode == StorageMode::Partitioned;
+    for row in session.run(&OTHERS, &Global, params![name, partitioned])? {
+        let other: String = row.need(0)?;
+        let (long, short) =
+            if other.len() > name.len() { (&*other, name) } else { (name, &*other) };
+        let is_week = long.strip_prefix(short).and_then(|rest| rest.strip_prefix('_'));
+        if is_week.is_some_and(partition::is_suffix) {
+            return Err(Error::NameTaken {
+                queue: name.to_owned(),
+                relation: name::relation(long, "t", ""),
+                by: format!("queue \"{other}\""),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Drops a queue with its tables and says whether there was one: an unknown queue is no error. Takes
+/// any name, also one that create_queue would refuse.
 ///
 /// # Errors
 /// 2BP01 naming what depends on the tables, such as a user's view.
-pub fn drop(session: &Session, queue: &str) -> Result<()> {
+pub fn drop(session: &Session, queue: &str) -> Result<bool> {
     static FORGET: Statement =
         Statement::new("delete from absurd.queues where queue_name = $1 returning queue_name");
     if session.run(&FORGET, &Global, params![queue])?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     static STANDING: Statement = Statement::new(
         // Cast to name as the parser does it: what an identifier cannot hold is cut off.
@@ -243,56 +248,21 @@ pub fn drop(session: &Session, queue: &str) -> Result<()> {
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
             and c.relname = any (array(select n::pg_catalog.name from unnest($1) n))",
     );
-    let wanted: Vec<String> =
-        PREFIXES.iter().chain(&["i"]).map(|prefix| name::relation(queue, prefix, "")).collect();
-    let tables = session
+    let wanted: Vec<String> = script::prefixes(StorageMode::Partitioned)
+        .iter()
+        .map(|prefix| name::relation(queue, prefix, ""))
+        .collect();
+    let mut tables = session
         .run(&STANDING, &Global, params![wanted])?
         .into_iter()
-        .map(|row| Ok(format!("absurd.{}", name::quote(&row.need::<String>(0)?))))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|row| row.need(0))
+        .collect::<Result<Vec<String>>>()?;
+    // Partitions go with their tables; those that were detached stand alone.
+    tables.extend(partition::detached(session, queue)?);
     for table in tables {
         // Restricted: what users built on the tables is theirs to remove. One by one, so that the
         // error names the table.
-        session.run_once(&format!("drop table {table} restrict"), &[])?;
+        session.run_once(&format!("drop table absurd.{} restrict", name::quote(&table)), &[])?;
     }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn index_names_match_the_script() {
-        let made: Vec<_> = statements(INDEXES).collect();
-        assert_eq!(made.len(), NAMED.len());
-        for (statement, (prefix, suffix)) in made.iter().zip(NAMED) {
-            let head = format!("create index if not exists {{{prefix}_{suffix}}} on {{{prefix}}}");
-            assert!(statement.contains(&head), "{statement}");
-        }
-    }
-
-    #[test]
-    fn added_columns_match_the_script() {
-        assert_eq!(statements(COLUMNS).count(), ADDED.len());
-        for (statement, (prefix, column)) in statements(COLUMNS).zip(ADDED) {
-            let head = format!("alter table {{{prefix}}} add column {column} ");
-            assert!(statement.contains(&head), "{statement}");
-        }
-    }
-
-    #[test]
-    fn every_derived_name_fits_an_identifier() {
-        for (prefix, suffix) in NAMED {
-            assert!(name::relation(&"x".repeat(name::MAX_BYTES), prefix, suffix).len() <= 63);
-        }
-    }
-
-    #[test]
-    fn scripts_split_into_whole_statements() {
-        assert_eq!(statements(TABLES).count(), PREFIXES.len());
-        for (statement, prefix) in statements(TABLES).zip(PREFIXES) {
-            assert!(statement.contains(&format!("create table {{{prefix}}} (")), "{statement}");
-        }
-    }
+    Ok(true)
 }

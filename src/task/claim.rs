@@ -3,7 +3,7 @@
 use super::fail;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::{Jsonb, Row, Session, Statement, Uuid};
+use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
 /// Cancellations that a claim carries out at least, however few runs it asks for.
@@ -23,13 +23,23 @@ pub struct Claimed {
     pub event_payload: Option<Jsonb>,
 }
 
-static OVERDUE: Statement = Statement::new(
+/// Whether anything is overdue, and the highest and the lowest priority of waiting runs.
+static LOOK: Statement = Statement::new(
     "select exists (select from {t}
                      where cancellation is not null and cancel_done is null
                        and {deadline} <= timezone('UTC', $1)),
             exists (select from {r}
                      where state = 'running' and claim_expires_at is not null
-                       and claim_expires_at <= $1)",
+                       and claim_expires_at <= $1),
+            (select priority from {r} where state in ('pending', 'sleeping')
+              order by priority desc limit 1),
+            (select priority from {r} where state in ('pending', 'sleeping')
+              order by priority limit 1)",
+);
+/// The next lower priority that has any run waiting: each costs one look at the index.
+static NEXT: Statement = Statement::new(
+    "select priority from {r} where state in ('pending', 'sleeping') and priority < $1
+      order by priority desc limit 1",
 );
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
 static EXPIRED: Statement = Statement::new(
@@ -63,37 +73,73 @@ pub fn run(
     }
     let worker = worker.filter(|worker| !worker.trim().is_empty()).unwrap_or("worker");
     let quantity = quantity.max(1);
-    sweep(session, queue, quantity)?;
     let now = session.now();
     let until = (timeout > 0).then(|| now.plus_seconds(f64::from(timeout)));
+    let offer = Offer { worker, until, quantity };
     let mut claimed = Vec::new();
-    // The head of the line is taken as it comes. Only when something there cannot be handed out
-    // is the rest picked by a second look that passes such rows over.
-    for pass_over in [false, true] {
-        let wanted = quantity - claimed.len() as i32;
-        let rows = session.run(&CLAIM, queue, params![now, wanted, worker, until, pass_over])?;
-        let mut all_usable = true;
-        for row in rows {
-            if row.need(10)? {
-                claimed.push(read(session, row)?);
-            } else {
-                all_usable = false;
-            }
-        }
-        if all_usable {
+    let (mut highest, lowest) = sweep(session, queue, quantity)?;
+    while let Some(priority) = highest {
+        offer.hand_out(session, queue, priority, &mut claimed)?;
+        if claimed.len() as i32 >= quantity || lowest == Some(priority) {
             break;
         }
+        let next = session.run(&NEXT, queue, params![priority])?.first();
+        highest = next.map(|row| row.need(0)).transpose()?;
     }
     Ok(claimed)
 }
 
+/// Who claims, until when and how many.
+struct Offer<'a> {
+    worker: &'a str,
+    until: Option<Timestamp>,
+    quantity: i32,
+}
+
+impl Offer<'_> {
+    /// Hands out ready runs of one priority. The head of the line is taken as it comes. Only when
+    /// something there cannot be handed out is the rest picked by a second look that passes such
+    /// rows over.
+    fn hand_out(
+        &self,
+        session: &Session,
+        queue: &QueueName,
+        priority: i16,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<()> {
+        for pass_over in [false, true] {
+            let wanted = self.quantity - claimed.len() as i32;
+            let values =
+                params![session.now(), wanted, self.worker, self.until, pass_over, priority];
+            let mut all_usable = true;
+            for row in session.run(&CLAIM, queue, values)? {
+                if row.need(10)? {
+                    claimed.push(read(session, row)?);
+                } else {
+                    all_usable = false;
+                }
+            }
+            if all_usable {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Cancels tasks whose rule has come due and fails runs whose lease has ended, few at a time. One
 /// probe of two indexes says that there is nothing of either, as there mostly is not.
-fn sweep(session: &Session, queue: &QueueName, quantity: i32) -> Result<()> {
+/// Returns the highest and the lowest priority of waiting runs.
+fn sweep(
+    session: &Session,
+    queue: &QueueName,
+    quantity: i32,
+) -> Result<(Option<i16>, Option<i16>)> {
     let now = session.now();
-    let Some(overdue) = session.run(&OVERDUE, queue, params![now])?.first() else {
-        return Ok(());
+    let Some(mut seen) = session.run(&LOOK, queue, params![now])?.first() else {
+        return Ok((None, None));
     };
+    let overdue = seen;
     if overdue.need(0)? {
         session.run(&SWEEP_DUE, queue, params![now, quantity.max(SWEEP)])?;
     }
@@ -107,8 +153,12 @@ fn sweep(session: &Session, queue: &QueueName, quantity: i32) -> Result<()> {
                 session.run(&CLOSE, queue, params![run])?;
             }
         }
+        // The runs that follow the expired ones are ready too.
+        if let Some(row) = session.run(&LOOK, queue, params![now])?.first() {
+            seen = row;
+        }
     }
-    Ok(())
+    Ok((seen.get(2)?, seen.get(3)?))
 }
 
 fn read(session: &Session, row: Row) -> Result<Claimed> {

@@ -7,7 +7,7 @@ use super::state::State;
 use crate::error::Result;
 use crate::params;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, ready};
 
 static LOAD: Statement = Statement::new(
     "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
@@ -134,7 +134,7 @@ fn settle(
         Verdict::Fail => (State::Failed, None, None),
     };
     session.run(&FAIL, queue, params![run, reason, now, state.as_str(), next, at])?;
-    Ok(())
+    at.map_or(Ok(()), |at| ready::announce(session, queue, at))
 }
 
 #[cfg(test)]

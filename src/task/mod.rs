@@ -1,6 +1,7 @@
 //! Tasks and their runs, a verb a file.
 
 pub mod backoff;
+pub mod batch;
 pub mod cancel;
 pub mod claim;
 pub mod complete;

@@ -20,6 +20,8 @@ pub struct SpawnOptions {
     pub workflow_run_id: Option<String>,
     /// The same of the headers, where it may be anything.
     pub header_workflow_run_id: Option<String>,
+    /// From -8 to 8: among runs that are ready, the higher are claimed first.
+    pub priority: i16,
 }
 
 /// When the first run may start.
@@ -71,8 +73,7 @@ impl SpawnOptions {
     /// Reads and checks the options; JSON null is none of them.
     ///
     /// # Errors
-    /// 22023 naming the option that breaks its rule; AB003 for the retry strategy; 0A000 for
-    /// `priority`.
+    /// 22023 naming the option that breaks its rule; AB003 for the retry strategy.
     pub fn parse(json: &str) -> Result<Self> {
         if json == "{}" || json == "null" {
             return Ok(Self::default());
@@ -84,12 +85,6 @@ impl SpawnOptions {
         }
         if let Some(rules) = fields.cancellation {
             Cancellation::parse(rules.get())?;
-        }
-        if fields.priority.is_some_and(|priority| priority != 0) {
-            return Err(Error::NotYet {
-                feature: "option \"priority\" is",
-                hint: "Leave it out; tasks are handed out in the order in which they become due.",
-            });
         }
         let start = match (text("available_at", fields.available_at)?, fields.delay_seconds) {
             (Some(at), None) => Start::At(at),
@@ -115,6 +110,7 @@ impl SpawnOptions {
             start,
             workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
             header_workflow_run_id,
+            priority: priority(fields.priority)?,
         })
     }
 }
@@ -209,6 +205,17 @@ fn max_attempts(value: Option<Value>) -> Result<Option<i32>> {
     }
 }
 
+/// As many levels as a claim may have to look at.
+const PRIORITIES: std::ops::RangeInclusive<i16> = -8..=8;
+
+fn priority(value: Option<Value>) -> Result<i16> {
+    let Some(value) = value else { return Ok(0) };
+    match value.as_i64().and_then(|number| i16::try_from(number).ok()) {
+        Some(number) if PRIORITIES.contains(&number) => Ok(number),
+        _ => Err(option("priority", value, "must be a whole number from -8 to 8")),
+    }
+}
+
 /// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's generated
 /// column reads them.
 const LONGEST_RULE: i64 = 999_999_999;
@@ -261,7 +268,7 @@ mod tests {
         let options = SpawnOptions::parse(
             r#"{"headers":{"a":1,"workflow_run_id":"h"},"max_attempts":3,"idempotency_key":"k","delay_seconds":1.5,
                 "workflow_run_id":"w","tenant_id":"t","retry_strategy":{"kind":"fixed"},
-                "cancellation":{"max_delay":5},"priority":0,"unknown":[1]}"#,
+                "cancellation":{"max_delay":5},"priority":-8,"unknown":[1]}"#,
         )
         .unwrap();
         assert_eq!(
@@ -273,6 +280,7 @@ mod tests {
                 start: Start::After(1.5),
                 workflow_run_id: Some("w".into()),
                 header_workflow_run_id: Some("h".into()),
+                priority: -8,
             }
         );
     }
@@ -295,6 +303,9 @@ mod tests {
             (r#"{"idempotency_key":" "}"#, "idempotency_key"),
             (r#"{"workflow_run_id":7}"#, "workflow_run_id"),
             (r#"{"delay_seconds":-1}"#, "delay_seconds"),
+            (r#"{"priority":9}"#, "priority"),
+            (r#"{"priority":0.5}"#, "priority"),
+            (r#"{"priority":"high"}"#, "priority"),
             (r#"{"available_at":7}"#, "available_at"),
             (r#"{"available_at":"now","delay_seconds":1}"#, "available_at"),
         ] {

@@ -6,7 +6,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::{Session, Statement, Uuid};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, ready};
 
 static LOAD: Statement = Statement::new(
     "select t.state, greatest(t.attempts, (select max(r.attempt) from {r} r where r.task_id = $1)),
@@ -69,6 +69,7 @@ pub fn run(
         let task_id = session.new_id()?;
         let allowed = options.max_attempts.or(failed.max_attempts);
         session.run(&RESPAWN, queue, params![task_id, run_id, task, now, allowed])?;
+        ready::announce(session, queue, now)?;
         return Ok(Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true });
     }
     let attempt = failed.attempts.saturating_add(1);
@@ -80,5 +81,6 @@ pub fn run(
         ));
     }
     session.run(&RETRY, queue, params![task, run_id, attempt, now, allowed])?;
+    ready::announce(session, queue, now)?;
     Ok(Spawned { task_id: task, run_id: Some(run_id), attempt, created: false })
 }

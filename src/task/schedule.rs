@@ -4,7 +4,7 @@ use super::lease;
 use crate::error::Result;
 use crate::params;
 use crate::pg::{Session, Statement, Timestamp, Uuid};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, ready};
 
 static SCHEDULE: Statement = Statement::new(include_str!("../../sql/task/schedule.sql"));
 
@@ -14,5 +14,6 @@ static SCHEDULE: Statement = Statement::new(include_str!("../../sql/task/schedul
 /// AB001, AB002, 55000 or 02000 when the run is not running.
 pub fn run(session: &Session, queue: &QueueName, run: Uuid, wake_at: Timestamp) -> Result<()> {
     let rows = session.run(&SCHEDULE, queue, params![run, wake_at])?;
-    lease::settled(session, queue, run, rows)
+    lease::settled(session, queue, run, rows)?;
+    ready::announce(session, queue, wake_at)
 }

@@ -4,7 +4,7 @@ use super::options::{SpawnOptions, Start};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid, clock};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, provision, ready};
 
 /// A task and the run that speaks for it.
 pub struct Spawned {
@@ -39,6 +39,18 @@ static BY_KEY: Statement = Statement::new(
       where t.idempotency_key = $1",
 );
 
+static SPAWN_ONCE_PARTITIONED: Statement =
+    Statement::new(include_str!("../../sql/task/spawn_once_partitioned.sql"));
+static BY_KEY_PARTITIONED: Statement = Statement::new(
+    "select t.task_id,
+            coalesce(t.last_attempt_run,
+                     (select r.run_id from {r} r where r.task_id = t.task_id
+                       order by r.attempt desc limit 1)),
+            t.attempts
+       from {i} i join {t} t on t.task_id = i.task_id
+      where i.idempotency_key = $1",
+);
+
 /// Checks a task's name.
 ///
 /// # Errors
@@ -58,11 +70,7 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 /// task that has the key is removed concurrently.
 pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawned> {
     let now = session.now();
-    let available_at = match &order.options.start {
-        Start::Now => now,
-        Start::After(seconds) => now.plus_seconds(*seconds),
-        Start::At(text) => parse_start(text)?,
-    };
+    let available_at = start(now, &order.options.start)?;
     let (task_id, run_id) = (session.new_id()?, session.new_id()?);
     let options = order.options;
     let common = params![
@@ -76,18 +84,26 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         available_at,
         options.tenant_id.as_deref(),
         order.workflow_run,
+        options.priority,
     ];
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {
         session.run(&SPAWN, queue, common)?;
+        ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     };
     let mut once = common.to_vec();
     once.extend_from_slice(params![key]);
-    if !session.run(&SPAWN_ONCE, queue, &once)?.is_empty() {
+    // Keys of a partitioned queue stand in a table of their own.
+    let (spawn_once, by_key) = match provision::is_partitioned(queue)? {
+        false => (&SPAWN_ONCE, &BY_KEY),
+        true => (&SPAWN_ONCE_PARTITIONED, &BY_KEY_PARTITIONED),
+    };
+    if !session.run(spawn_once, queue, &once)?.is_empty() {
+        ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     }
-    match session.run(&BY_KEY, queue, params![key])?.first() {
+    match session.run(by_key, queue, params![key])?.first() {
         Some(row) => Ok(Spawned {
             task_id: row.need(0)?,
             run_id: row.get(1)?,
@@ -99,6 +115,15 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
             key: key.to_owned(),
             queue: queue.as_str().to_owned(),
         }),
+    }
+}
+
+/// When a task that is spawned now becomes available.
+pub(super) fn start(now: Timestamp, start: &Start) -> Result<Timestamp> {
+    match start {
+        Start::Now => Ok(now),
+        Start::After(seconds) => Ok(now.plus_seconds(*seconds)),
+        Start::At(text) => parse_start(text),
     }
 }
 

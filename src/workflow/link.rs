@@ -30,6 +30,30 @@ pub fn resolve(
     options: &SpawnOptions,
     task_params: Jsonb,
 ) -> Result<Option<Uuid>> {
+    named(session, queue, options, || task_params.member_text("workflow_run_id"))
+}
+
+/// As [`resolve`], of params as JSON text.
+pub fn resolve_text(
+    session: &Session,
+    queue: &QueueName,
+    options: &SpawnOptions,
+    task_params: Option<&str>,
+) -> Result<Option<Uuid>> {
+    named(session, queue, options, || {
+        // Most params name no workflow run: those are not read.
+        let params = task_params.filter(|params| params.contains("workflow_run_id"))?;
+        let params: serde_json::Value = serde_json::from_str(params).ok()?;
+        params.get("workflow_run_id")?.as_str().map(str::to_owned)
+    })
+}
+
+fn named(
+    session: &Session,
+    queue: &QueueName,
+    options: &SpawnOptions,
+    in_params: impl FnOnce() -> Option<String>,
+) -> Result<Option<Uuid>> {
     let id = if let Some(text) = &options.workflow_run_id {
         Some(uuid::parse(text).ok_or_else(|| {
             Error::invalid(format!("option \"workflow_run_id\" \"{text}\""), "must be a UUID")
@@ -37,7 +61,7 @@ pub fn resolve(
     } else if let Some(id) = options.header_workflow_run_id.as_deref().and_then(uuid::parse) {
         Some(id)
     } else {
-        task_params.member_text("workflow_run_id").as_deref().and_then(uuid::parse)
+        in_params().as_deref().and_then(uuid::parse)
     };
     let Some(id) = id else { return Ok(None) };
     if join(session, id)? {

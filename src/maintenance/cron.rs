@@ -1,0 +1,309 @@
+//! Jobs of pg_cron that keep queues in order.
+//!
+//! pg_cron counts as present when its table and its two functions are: other schedulers offer the
+//! same three. Jobs are named after what they are for, so that each can be found again: a scope is
+//! `all`, or the first twelve hex digits of the MD5 of a queue's name.
+
+use super::partitions::{self, Candidate};
+use crate::error::{Error, Result, literal};
+use crate::params;
+use crate::pg::Session;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::row::Rows;
+use crate::queue::{QueueName, name, policy};
+
+/// A job as enable_cron and disable_cron return it.
+pub struct Job {
+    pub name: String,
+    pub id: i64,
+}
+
+/// A job of a detach pipeline.
+pub struct PipelineJob {
+    pub job: Job,
+    pub queue: String,
+    pub partition: String,
+    /// `detach` or `drop`.
+    pub kind: &'static str,
+}
+
+/// The schedules of enable_cron, in cron's own notation.
+pub struct Schedules<'a> {
+    pub partitions: &'a str,
+    pub cleanup: &'a str,
+    pub detach: &'a str,
+}
+
+const DETACH: &str = "absurd_detach_run_";
+const DROP: &str = "absurd_drop_run_";
+/// A pipeline looks every minute whether it can go on.
+const EVERY_MINUTE: &str = "* * * * *";
+
+/// What there is of pg_cron.
+#[derive(PartialEq)]
+enum Cron {
+    /// This part is missing.
+    Missing(&'static str),
+    /// There, but not for this role, which therefore has no jobs.
+    NotOurs,
+    Ours,
+}
+
+fn look(session: &Session) -> Result<Cron> {
+    static LOOK: Statement = Statement::new(
+        "select (select count(*) from pg_catalog.pg_class c
+                  where c.relnamespace = n.oid and c.relname = 'job'),
+                (select count(*) from pg_catalog.pg_proc p
+                  where p.pronamespace = n.oid and p.proname = 'schedule' and p.pronargs >= 3),
+                (select count(*) from pg_catalog.pg_proc p
+                  where p.pronamespace = n.oid and p.proname = 'unschedule'),
+                pg_catalog.has_schema_privilege(n.oid, 'usage')
+           from pg_catalog.pg_namespace n
+          where n.nspname = 'cron'",
+    );
+    let Some(row) = session.run(&LOOK, &Global, &[])?.first() else {
+        return Ok(Cron::Missing("cron.job"));
+    };
+    for (column, part) in ["cron.job", "cron.schedule", "cron.unschedule"].into_iter().enumerate() {
+        if row.need::<i64>(column)? == 0 {
+            return Ok(Cron::Missing(part));
+        }
+    }
+    Ok(if row.need(3)? { Cron::Ours } else { Cron::NotOurs })
+}
+
+fn require(session: &Session) -> Result<()> {
+    match look(session)? {
+        // Without the right to use it Postgres says so at the first statement.
+        Cron::Ours | Cron::NotOurs => Ok(()),
+        Cron::Missing(missing) => Err(Error::WrongState {
+            what: "pg_cron".to_owned(),
+            rule: format!("is not available (missing {missing})"),
+            hint: Some(
+                "Install pg_cron in this database, or call absurd.ensure_partitions() and \
+                 absurd.cleanup_all_queues() from a scheduler of yours."
+                    .into(),
+            ),
+        }),
+    }
+}
+
+fn scope(session: &Session, queue: Option<&str>) -> Result<String> {
+    match queue {
+        None => Ok("all".to_owned()),
+        Some(queue) => Ok(md5(session, queue)?[..12].to_owned()),
+    }
+}
+
+/// The MD5 of a text as 32 hex digits, by Postgres's own function.
+fn md5(session: &Session, text: &str) -> Result<String> {
+    static MD5: Statement = Statement::new("select pg_catalog.md5($1)");
+    match session.run(&MD5, &Global, params![text])?.first() {
+        Some(row) => row.need(0),
+        None => Err(Error::Corrupt { what: "md5() returned no row".to_owned() }),
+    }
+}
+
+/// Jobs whose names are, or start with, one of these. The table is not ours: the query is planned
+/// when it runs.
+fn find(session: &Session, exact: &[String], prefixes: &[String]) -> Result<Vec<Job>> {
+    let rows = session.run_once(
+        "select jobname::pg_catalog.text, jobid::pg_catalog.int8
+           from cron.job
+          where jobname::pg_catalog.text = any ($1)
+             or exists (select from pg_catalog.unnest($2) p
+                         where pg_catalog.starts_with(jobname::pg_catalog.text, p))
+          order by 1, 2",
+        params![exact.to_vec(), prefixes.to_vec()],
+    )?;
+    rows.into_iter().map(|row| Ok(Job { name: row.need(0)?, id: row.need(1)? })).collect()
+}
+
+fn unschedule(session: &Session, jobs: &[Job]) -> Result<()> {
+    for job in jobs {
+        session.run_once("select cron.unschedule($1)", params![job.id])?;
+    }
+    Ok(())
+}
+
+/// Schedules a job, in the place of one of the same name: a schedule may not replace by itself.
+fn schedule(session: &Session, name: String, when: &str, command: &str) -> Result<Job> {
+    unschedule(session, &find(session, std::slice::from_ref(&name), &[])?)?;
+    let rows: Rows = session.run_once(
+        "select cron.schedule($1, $2, $3)::pg_catalog.int8",
+        params![name.as_str(), when, command],
+    )?;
+    match rows.first() {
+        Some(row) => Ok(Job { id: row.need(0)?, name }),
+        None => Err(Error::Corrupt { what: "cron.schedule returned no row".to_owned() }),
+    }
+}
+
+fn check_queue(session: &Session, queue: Option<&QueueName>) -> Result<()> {
+    match queue {
+        Some(queue) if policy::get(session, queue.as_str())?.is_none() => {
+            Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The argument of the jobs' commands: the queue as SQL text, or none.
+fn argument(queue: Option<&str>) -> String {
+    queue.map_or_else(|| "null::text".to_owned(), literal)
+}
+
+/// Installs the jobs that make partitions, clean up and plan the detaching, for one queue or for
+/// all; those of the same scope are replaced.
+///
+/// # Errors
+/// 55000 without pg_cron; 42P01 for an unknown queue; what pg_cron says of a schedule.
+pub fn enable(
+    session: &Session,
+    queue: Option<&QueueName>,
+    schedules: &Schedules,
+) -> Result<Vec<Job>> {
+    check_queue(session, queue)?;
+    require(session)?;
+    let queue = queue.map(QueueName::as_str);
+    let (scope, argument) = (scope(session, queue)?, argument(queue));
+    [
+        (
+            "partitions",
+            schedules.partitions,
+            format!("select absurd.ensure_partitions({argument});"),
+        ),
+        (
+            "cleanup",
+            schedules.cleanup,
+            format!("select * from absurd.cleanup_all_queues({argument});"),
+        ),
+        (
+            "detach_plan",
+            schedules.detach,
+            format!("select * from absurd.schedule_detach_jobs({argument});"),
+        ),
+    ]
+    .into_iter()
+    .map(|(kind, when, command)| {
+        schedule(session, format!("absurd_{kind}_{scope}"), when, &command)
+    })
+    .collect()
+}
+
+/// Removes the jobs of a scope, its pipelines included; returns them.
+///
+/// # Errors
+/// 55000 without pg_cron.
+pub fn disable(session: &Session, queue: Option<&str>) -> Result<Vec<Job>> {
+    require(session)?;
+    let scope = scope(session, queue)?;
+    let exact: Vec<String> = ["partitions", "cleanup", "detach_plan"]
+        .iter()
+        .map(|kind| format!("absurd_{kind}_{scope}"))
+        .collect();
+    let jobs = find(session, &exact, &[format!("{DETACH}{scope}_"), format!("{DROP}{scope}_")])?;
+    unschedule(session, &jobs)?;
+    Ok(jobs)
+}
+
+/// Removes what a dropped queue's jobs would go on with: those of its own scope, and the pipelines
+/// of its tables in any scope. Without pg_cron there are none.
+pub fn forget_queue(session: &Session, queue: &str) -> Result<()> {
+    if look(session)? != Cron::Ours {
+        return Ok(());
+    }
+    disable(session, Some(queue))?;
+    for prefix in ["t", "r", "c", "w"] {
+        let parent = hash(session, &name::relation(queue, prefix, ""), 8)?;
+        unschedule(session, &pipelines(session, &parent)?)?;
+    }
+    Ok(())
+}
+
+fn hash(session: &Session, text: &str, digits: usize) -> Result<String> {
+    Ok(md5(session, text)?[..digits].to_owned())
+}
+
+/// The jobs of the pipelines of a table, whatever their scope.
+fn pipelines(session: &Session, parent: &str) -> Result<Vec<Job>> {
+    let jobs = find(session, &[], &[DETACH.to_owned(), DROP.to_owned()])?;
+    let of_parent = |job: &Job| job.name.rsplit('_').nth(1) == Some(parent);
+    Ok(jobs.into_iter().filter(of_parent).collect())
+}
+
+/// Removes a pipeline by the name of either of its jobs. Without pg_cron there is none.
+pub fn forget_pipeline(session: &Session, job: &str) -> Result<()> {
+    if look(session)? != Cron::Ours {
+        return Ok(());
+    }
+    let mut names = vec![job.to_owned()];
+    if let Some(rest) = job.strip_prefix(DROP) {
+        names.push(format!("{DETACH}{rest}"));
+    } else if let Some(rest) = job.strip_prefix(DETACH) {
+        names.push(format!("{DROP}{rest}"));
+    }
+    unschedule(session, &find(session, &names, &[])?)
+}
+
+/// Schedules, for each table that has none under way, the pipeline that detaches and then drops its
+/// oldest candidate; returns the jobs made.
+///
+/// # Errors
+/// 55000 without pg_cron; 42P01 for an unknown queue.
+pub fn schedule_detach(session: &Session, queue: Option<&QueueName>) -> Result<Vec<PipelineJob>> {
+    check_queue(session, queue)?;
+    require(session)?;
+    let scope = scope(session, queue.map(QueueName::as_str))?;
+    let mut made: Vec<PipelineJob> = Vec::new();
+    let mut seen = String::new();
+    for candidate in partitions::candidates(session, queue)? {
+        // The oldest of each table comes first.
+        if candidate.parent == seen {
+            continue;
+        }
+        seen.clone_from(&candidate.parent);
+        let parent = hash(session, &candidate.parent, 8)?;
+        if pipelines(session, &parent)?.is_empty() {
+            made.extend(pipeline(session, &scope, &parent, candidate)?);
+        }
+    }
+    Ok(made)
+}
+
+fn pipeline(
+    session: &Session,
+    scope: &str,
+    parent: &str,
+    candidate: Candidate,
+) -> Result<[PipelineJob; 2]> {
+    let Candidate { queue, parent: table, partition } = candidate;
+    let this = hash(session, &format!("{table}:{partition}"), 12)?;
+    let (detach, drop) =
+        (format!("{DETACH}{scope}_{parent}_{this}"), format!("{DROP}{scope}_{parent}_{this}"));
+    // Postgres detaches concurrently only from a table without default partition.
+    let concurrently = if has_default(session, &table)? { "" } else { " concurrently" };
+    let (quoted_table, quoted) = (name::quote(&table), name::quote(&partition));
+    let detach_command =
+        format!("alter table absurd.{quoted_table} detach partition absurd.{quoted}{concurrently}");
+    let drop_command = format!(
+        "select absurd.drop_detached_partition({}, {});",
+        literal(&partition),
+        literal(&drop)
+    );
+    let job = |name, command: &str| schedule(session, name, EVERY_MINUTE, command);
+    let (detach, drop) = (job(detach, &detach_command)?, job(drop, &drop_command)?);
+    let of =
+        |job, kind| PipelineJob { job, queue: queue.clone(), partition: partition.clone(), kind };
+    Ok([of(detach, "detach"), of(drop, "drop")])
+}
+
+fn has_default(session: &Session, table: &str) -> Result<bool> {
+    static DEFAULT: Statement = Statement::new(
+        "select from pg_catalog.pg_partitioned_table p
+           join pg_catalog.pg_class c on c.oid = p.partrelid
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace
+            and c.relname::pg_catalog.text = $1 and p.partdefid <> 0",
+    );
+    Ok(!session.run(&DEFAULT, &Global, params![table])?.is_empty())
+}

@@ -1,0 +1,174 @@
+//! The DDL of one queue, made from the templates in sql/queue.
+
+use super::provision::StorageMode;
+use super::{QueueName, name};
+
+const TABLES: &str = include_str!("../../sql/queue/tables.sql");
+const INDEXES: &str = include_str!("../../sql/queue/indexes.sql");
+const COMMENTS: &str = include_str!("../../sql/queue/comments.sql");
+const COLUMNS: &str = include_str!("../../sql/queue/columns.sql");
+
+/// The prefixes of a queue's tables. The last one is a partitioned queue's alone.
+const PREFIXES: [&str; 6] = ["t", "r", "c", "e", "w", "i"];
+/// Its named indexes, by table and suffix.
+const NAMED: [(&str, &str); 11] = [
+    ("t", "due"),
+    ("t", "wri"),
+    ("t", "cai"),
+    ("r", "ti"),
+    ("r", "rdy"),
+    ("r", "cei"),
+    ("r", "end"),
+    ("e", "eai"),
+    ("w", "eni"),
+    ("w", "ti"),
+    ("i", "ti"),
+];
+/// What columns.sql adds, statement by statement.
+const ADDED: [(&str, &str); 7] = [
+    ("t", "tenant_id"),
+    ("t", "idempotency_key"),
+    ("t", "workflow_run_id"),
+    ("t", "cancel_done"),
+    ("r", "last_heartbeat"),
+    ("r", "tenant_id"),
+    ("r", "priority"),
+];
+/// The tables that are cut into weeks, with the column whose instant decides.
+pub const WEEKLY: [(&str, &str); 4] =
+    [("t", "task_id"), ("r", "run_id"), ("c", "task_id"), ("w", "run_id")];
+
+/// A task's row changes state within its page as long as there is room.
+pub const ROOM: &str = " with (fillfactor = 70)";
+
+/// The prefixes of the tables that a queue of this mode has.
+pub fn prefixes(mode: StorageMode) -> &'static [&'static str] {
+    match mode {
+        StorageMode::Partitioned => &PREFIXES,
+        StorageMode::Unpartitioned => &PREFIXES[..5],
+    }
+}
+
+/// Table prefix and suffix of each named index of a queue of this mode.
+pub fn indexes(mode: StorageMode) -> impl Iterator<Item = (&'static str, &'static str)> {
+    NAMED.into_iter().filter(move |(prefix, _)| prefixes(mode).contains(prefix))
+}
+
+/// Prefix and statement of each table.
+pub fn tables(
+    queue: &QueueName,
+    mode: StorageMode,
+) -> impl Iterator<Item = (&'static str, String)> {
+    PREFIXES.into_iter().zip(statements(TABLES)).take(prefixes(mode).len()).map(
+        move |(prefix, statement)| (prefix, name::expand(&fill(statement, mode), queue.as_str())),
+    )
+}
+
+/// Prefix, column and statement of each column that an older table may lack.
+pub fn columns(
+    queue: &QueueName,
+    mode: StorageMode,
+) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    ADDED.into_iter().zip(statements(COLUMNS)).map(move |((prefix, column), statement)| {
+        (prefix, column, name::expand(&fill(statement, mode), queue.as_str()))
+    })
+}
+
+/// Prefix, suffix and statement of each index.
+pub fn index_statements(
+    queue: &QueueName,
+    mode: StorageMode,
+) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    NAMED
+        .into_iter()
+        .zip(statements(INDEXES))
+        .filter(move |((prefix, _), _)| prefixes(mode).contains(prefix))
+        .map(|((prefix, suffix), statement)| {
+            (prefix, suffix, name::expand(statement, queue.as_str()))
+        })
+}
+
+/// The statements that say what each table and column is for.
+pub fn comments(queue: &QueueName, mode: StorageMode) -> impl Iterator<Item = String> {
+    statements(COMMENTS)
+        .filter(move |statement| mode == StorageMode::Partitioned || !statement.contains("{i}"))
+        .map(|statement| name::expand(statement, queue.as_str()))
+}
+
+/// Puts what the mode decides in the place of `<...>`.
+fn fill(statement: &str, mode: StorageMode) -> String {
+    let partitioned = mode == StorageMode::Partitioned;
+    // Keys of a partitioned queue are unique in a table of their own.
+    let mut text = statement.replace("<unique>", if partitioned { "" } else { " unique" });
+    for (prefix, column) in WEEKLY {
+        let storage = match (partitioned, prefix) {
+            (true, _) => format!(" partition by range ({column})"),
+            (false, "t") => ROOM.to_owned(),
+            (false, _) => String::new(),
+        };
+        text = text.replace(&format!("<storage of {prefix}>"), &storage);
+    }
+    text
+}
+
+/// The statements of a script of ours: none of them contains a semicolon of its own.
+fn statements(script: &'static str) -> impl Iterator<Item = &'static str> {
+    script.split(';').filter(|statement| !statement.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_names_match_the_script() {
+        let made: Vec<_> = statements(INDEXES).collect();
+        assert_eq!(made.len(), NAMED.len());
+        for (statement, (prefix, suffix)) in made.iter().zip(NAMED) {
+            let head = format!("create index if not exists {{{prefix}_{suffix}}} on {{{prefix}}}");
+            assert!(statement.contains(&head), "{statement}");
+        }
+    }
+
+    #[test]
+    fn added_columns_match_the_script() {
+        assert_eq!(statements(COLUMNS).count(), ADDED.len());
+        for (statement, (prefix, column)) in statements(COLUMNS).zip(ADDED) {
+            let head = format!("alter table {{{prefix}}} add column {column} ");
+            assert!(statement.contains(&head), "{statement}");
+        }
+    }
+
+    #[test]
+    fn every_derived_name_fits_an_identifier() {
+        for (prefix, suffix) in NAMED.into_iter().chain([("t", "653")]) {
+            assert!(name::relation(&"x".repeat(name::MAX_BYTES), prefix, suffix).len() <= 63);
+        }
+    }
+
+    #[test]
+    fn scripts_split_into_whole_statements() {
+        assert_eq!(statements(TABLES).count(), PREFIXES.len());
+        for (statement, prefix) in statements(TABLES).zip(PREFIXES) {
+            assert!(statement.contains(&format!("create table {{{prefix}}} (")), "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_mode_fills_every_place() {
+        let queue = QueueName::parse(Some("q")).unwrap();
+        for mode in [StorageMode::Unpartitioned, StorageMode::Partitioned] {
+            for (_, statement) in tables(&queue, mode) {
+                assert!(!statement.contains(['<', '>']), "{statement}");
+                let cut = statement.contains("partition by range");
+                let weekly = WEEKLY.iter().any(|(prefix, _)| {
+                    statement.contains(&format!("create table absurd.\"{prefix}_q\""))
+                });
+                assert_eq!(cut, weekly && mode == StorageMode::Partitioned, "{statement}");
+            }
+            for (.., statement) in columns(&queue, mode) {
+                assert!(!statement.contains(['<', '>']), "{statement}");
+            }
+        }
+    }
+}
