@@ -127,6 +127,10 @@ fn missing(
                         return Err(taken(queue, partition, "another table".to_owned()));
                     }
                 }
+                None if weeks.iter().any(|week: &Missing| week.partition == partition) => {
+                    let by = "another week of the same range, which is longer than ten years";
+                    return Err(taken(queue, partition, by.to_owned()));
+                }
                 None => weeks.push(Missing {
                     prefix,
                     column,

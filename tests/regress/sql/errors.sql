@@ -77,7 +77,7 @@ select * from pg_temp.full(format('select absurd.complete_run(''errors'', %L)', 
 select * from pg_temp.full(format('select absurd.complete_run(''errors'', %L)', :'failed_run'));
 select * from pg_temp.full(format('select absurd.retry_task(''errors'', %L)', :'task'));
 select * from pg_temp.full($$select absurd.create_queue('errors_cei')$$);
-select * from pg_temp.full($$select absurd.create_queue('errors new', 'partitioned')$$);
+select * from pg_temp.full($$select * from absurd.enable_cron('errors')$$);
 select * from pg_temp.full($$select absurd.emit_event('errors nowhere', 'e')$$);
 select * from pg_temp.full($$select absurd.cleanup_all_queues('errors nowhere')$$);
 \x off
