@@ -8,10 +8,13 @@ export PG_CONFIG
 EXTENSION := absurd
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := target/dist
+TIERS := lint pure regress isolation binary clients server differential cron dump
+SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
-	test-isolation test-clients test-dump lint bench setup clean
+	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
+	test-deep lint bench setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -44,7 +47,7 @@ psql: ## open a shell on the demo's server
 	@.ci/demo psql
 
 test: ## run every tier of tests
-	@.ci/test lint pure regress isolation clients dump
+	@.ci/test $(TIERS)
 
 test-pure: ## rules without a server: states, backoff, names, options
 	@.ci/test pure
@@ -58,8 +61,23 @@ test-isolation: ## verbs that meet on one row, in several sessions
 test-clients: ## real clients, the examples, and the documents' SQL
 	@.ci/test clients
 
+test-binary: ## every function with typed and with varchar parameters
+	@.ci/test binary
+
+test-server: ## notifications, costs, documents against the engine
+	@.ci/test server
+
+test-differential: ## the same operations here and on the reference
+	@.ci/test differential
+
+test-cron: ## pg_cron's jobs, with the real pg_cron
+	@.ci/test cron
+
 test-dump: ## dump and restore, drop and create again
 	@.ci/test dump
+
+test-deep: ## SEQUENCES (10000) random sequences of the differential test, from a new seed
+	@ABSURD_DIFF_SEQUENCES=$(SEQUENCES) ABSURD_DIFF_SEED=$${SEED:-$$RANDOM} .ci/test differential
 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint
