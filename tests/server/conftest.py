@@ -35,6 +35,7 @@ def connect(database):
         opened.append(psycopg.connect(database, **{"autocommit": True, **arguments}))
         return opened[-1]
 
+    open_one.all = opened
     yield open_one
     for connection in opened:
         connection.close()

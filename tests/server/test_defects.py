@@ -17,10 +17,13 @@ NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def queue(conn, request):
+def queue(conn, connect, request):
     name = request.node.name.removeprefix("test_")[:40]
     conn.execute("select absurd.create_queue(%s)", (name,))
     yield name
+    for other in connect.all:
+        if other is not conn:
+            other.close()
     conn.execute("reset absurd.fake_now")
     conn.execute("select absurd.drop_queue(%s)", (name,))
 

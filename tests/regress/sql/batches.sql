@@ -38,6 +38,9 @@ select tasks, pg_temp.try(format('select count(*) from absurd.spawn_tasks(''batc
                ('[{"task_name": "a"}, {"task_name": "b", "options": {"workflow_run_id": "00000000-0000-0000-0000-000000000000"}}]')) v (tasks);
 select pg_temp.try($$select count(*) from absurd.spawn_tasks('batch', null)$$), pg_temp.try($$select count(*) from absurd.spawn_tasks('nobody', '[{"task_name": "a"}]')$$);
 select count(*) = :before as unchanged from absurd.t_batch;
+-- A batch is claimed in its order.
+select count(*) from absurd.spawn_tasks('batch parts', (select jsonb_agg(jsonb_build_object('task_name', 'in order', 'params', n)) from generate_series(1, 500) n));
+select bool_and(n = params::text::int) from (select row_number() over () as n, params from absurd.claim_task('batch parts', 'w', 60, 1000) where task_name = 'in order') claimed;
 -- Completing.
 create temporary table mine as select run_id, task_id, task_name, row_number() over (order by task_name) as n from absurd.claim_task('batch', 'w', 60, 7);
 select absurd.complete_runs('batch', array(select run_id from mine where n <= 3 order by n), array['{"r": 1}', null, '"three"']::jsonb[]);
