@@ -1,18 +1,17 @@
--- Wakes the runs that wait for an event: $1 name, $2 payload, $3 now. Runs are locked in one order,
--- then their tasks, so that emitters and cancellations of many cannot wait for each other in a
--- circle.
+-- Wakes the runs that wait for events: $1 names, $2 payloads, $3 now. Runs are locked in one order, then
+-- their tasks, so that emitters and cancellations of many cannot wait for each other in a circle.
 with held as materialized (
-    select r.run_id, r.task_id, r.attempt, w.step_name
-      from {w} w
+    select r.run_id, r.task_id, r.attempt, w.step_name, event.payload
+      from rows from (unnest($1), unnest($2)) as event (name, payload)
+      join {w} w on w.event_name = event.name
       join {r} r on r.run_id = w.run_id
-     where w.event_name = $1
-       and (w.timeout_at is null or w.timeout_at > $3)
+     where (w.timeout_at is null or w.timeout_at > $3)
        and r.state = 'sleeping'
      order by r.run_id
        for no key update of r
 ), woken as (
     update {r} r
-       set state = 'pending', available_at = $3, wake_event = null, event_payload = $2,
+       set state = 'pending', available_at = $3, wake_event = null, event_payload = held.payload,
            claimed_by = null, claim_expires_at = null
       from held
      where r.run_id = held.run_id
@@ -23,7 +22,7 @@ with held as materialized (
      where t.task_id = held.task_id and t.state in ('pending', 'running', 'sleeping')
 ), steps as (
     insert into {c} as c (task_id, checkpoint_name, state, status, owner_run_id, updated_at)
-    select held.task_id, held.step_name, $2, 'committed', held.run_id, $3 from held
+    select held.task_id, held.step_name, held.payload, 'committed', held.run_id, $3 from held
     on conflict (task_id, checkpoint_name) do update
        set state = excluded.state, status = excluded.status,
            owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at

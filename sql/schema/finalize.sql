@@ -152,6 +152,9 @@ comment on function absurd.emit_event(text, text, jsonb) is
 comment on function absurd.emit_events(text, text[], jsonb[]) is
     'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';
 
+comment on function absurd.event_emission() is
+    'Trigger: makes whoever stores an event in a queue''s table meet those who are about to await it.';
+
 -- Maintenance -------------------------------------------------------------------------------
 
 comment on function absurd.cleanup_tasks(text, integer, integer) is

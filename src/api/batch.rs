@@ -92,12 +92,13 @@ fn emit_events(
         }
         // In one order, so that two that emit the same names do not wait for each other in a circle;
         // the first of a name stands.
+        let mut events: Vec<(&str, Jsonb)> = Vec::with_capacity(names.len());
         for index in in_order(&names) {
-            let payload = payloads[index].map_or_else(Jsonb::null, Ok)?;
-            emit::run(session, &queue, &names[index], payload)
-                .map_err(|error| error.at(NAMES, index))?;
+            if events.last().is_none_or(|(last, _)| *last != names[index]) {
+                events.push((&names[index], payloads[index].map_or_else(Jsonb::null, Ok)?));
+            }
         }
-        Ok(())
+        emit::run(session, &queue, &events)
     })
 }
 

@@ -1,12 +1,14 @@
 //! Events.
 
 use pgrx::prelude::*;
+use pgrx::{AllocatedByPostgres, PgTrigger};
 
 use super::required;
 use crate::checkpoint;
 use crate::event::wait::Wait;
 use crate::event::{check_name, emit, wait};
-use crate::pg::{Jsonb, Uuid, call};
+use crate::pg::trigger::Fired;
+use crate::pg::{Jsonb, Uuid, call, session};
 use crate::queue::QueueName;
 
 /// Awaits an event as a step of a running run.
@@ -33,6 +35,15 @@ fn await_event(
     TableIterator::once((answer.suspend, answer.payload))
 }
 
+/// Trigger: an event that is stored, by whomever, keeps those who are about to await it apart.
+#[pg_trigger]
+fn event_emission<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
+    session::pure(|| emit::guard(&Fired::new(trigger)));
+    Ok(trigger.new())
+}
+
 /// Emits an event and wakes the runs that wait for it.
 #[pg_extern]
 fn emit_event(
@@ -43,6 +54,6 @@ fn emit_event(
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
         let name = check_name(p_event_name)?;
-        emit::run(session, &queue, name, p_payload.map_or_else(Jsonb::null, Ok)?)
+        emit::run(session, &queue, &[(name, p_payload.map_or_else(Jsonb::null, Ok)?)])
     })
 }

@@ -27,6 +27,7 @@ pub struct Wait<'a> {
     pub timeout: Option<i32>,
 }
 
+static LOCK: Statement = Statement::new("select from {r} where run_id = $1 for no key update");
 static LOOK: Statement = Statement::new(include_str!("../../sql/event/look.sql"));
 static EMITTED: Statement = Statement::new("select 1 from {e} where event_name = $1");
 static WAIT: Statement = Statement::new(include_str!("../../sql/event/wait.sql"));
@@ -49,6 +50,7 @@ pub fn run(session: &Session, queue: &QueueName, wait: &Wait) -> Result<Answer> 
         return Err(Error::invalid(format!("timeout {timeout}"), "must be >= 0 seconds"));
     }
     lock::event(queue.as_str(), wait.event, EventSide::Await)?;
+    session.run(&LOCK, queue, params![wait.run])?;
     let rows = session.run(&LOOK, queue, params![wait.run, wait.step, wait.event])?;
     let Some(row) = rows.first() else {
         return Err(lease::refusal(session, queue, wait.run)?);

@@ -95,11 +95,14 @@ pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Clea
         // A registry row of another making may have a name that no table can carry.
         let Ok(queue) = QueueName::parse(Some(&name)) else { continue };
         let batch = Batch { cutoff: row.need(1)?, limit: row.need(2)? };
-        cleaned.push(Cleaned {
-            tasks: tasks(session, &queue, batch)?,
-            events: events(session, &queue, batch)?,
-            queue: name,
-        });
+        let both = || Ok((tasks(session, &queue, batch)?, events(session, &queue, batch)?));
+        let (tasks, events) = match session.attempt(both)? {
+            Ok(removed) => removed,
+            // Dropped since the list was read: the others are still to be cleaned.
+            Err(Error::NoSuchRelation { .. }) if only.is_none() => continue,
+            Err(error) => return Err(error),
+        };
+        cleaned.push(Cleaned { queue: name, tasks, events });
     }
     Ok(cleaned)
 }

@@ -43,14 +43,17 @@ pub fn event(queue: &str, name: &str, side: EventSide) -> Result<()> {
         EventSide::Emit => pg_sys::RowExclusiveLock,
         EventSide::Await => pg_sys::ShareLock,
     } as c_int;
-    // SAFETY: hashes the bytes of two live strings.
-    let (queue, slot) = unsafe {
-        (
-            hash_bytes(queue.as_ptr(), queue.len() as c_int),
-            hash_bytes(name.as_ptr(), name.len() as c_int) % SLOTS,
-        )
-    };
-    acquire(queue, slot, mode, CLASS)
+    acquire(hash(queue), slot(name), mode, CLASS)
+}
+
+/// The slot of an event's name. Who needs several takes them in the order of their slots.
+pub fn slot(name: &str) -> u32 {
+    hash(name) % SLOTS
+}
+
+fn hash(text: &str) -> u32 {
+    // SAFETY: hashes the bytes of a live string.
+    unsafe { hash_bytes(text.as_ptr(), text.len() as c_int) }
 }
 
 fn acquire(field2: u32, field3: u32, mode: c_int, class: u16) -> Result<()> {

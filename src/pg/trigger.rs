@@ -23,6 +23,14 @@ impl<'a> Fired<'a> {
         Self { trigger }
     }
 
+    /// The first argument that the trigger was created with.
+    pub fn argument(&self) -> Result<Option<String>> {
+        let arguments = self.trigger.extra_args().map_err(|error| Error::Corrupt {
+            what: format!("a trigger's arguments cannot be read: {error}"),
+        })?;
+        Ok(arguments.into_iter().next())
+    }
+
     /// Whether the row is being inserted, not updated.
     pub fn is_insert(&self) -> bool {
         self.trigger.event().fired_by_insert()

@@ -4,11 +4,10 @@
 //! partition's users, where creating it in place would block everybody. Rows that lie in the default
 //! partition already move along.
 
-use super::{QueueName, name, policy, script};
+use super::{QueueName, hold, name, policy, script};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
-use crate::pg::subtransaction::failed_with;
 use crate::pg::{Session, Timestamp, lock, uuid};
 
 /// The suffix of default partitions.
@@ -210,37 +209,11 @@ fn column_list(session: &Session, table: &str) -> Result<String> {
 }
 
 /// Takes the default partitions for this transaction alone.
-///
-/// A verb that is under way holds some of them and may want others, in an order of the planner's, so
-/// waiting for one while holding another could become a deadlock. Each wait is cut off before Postgres
-/// looks for one, everything is let go, and the next try begins anew.
 fn hold(session: &Session, queue: &QueueName, defaults: &[&str]) -> Result<()> {
-    const TRIES: usize = 50;
-    if defaults.is_empty() {
-        return Ok(());
-    }
     let tables: Vec<String> =
         defaults.iter().map(|prefix| quoted(&queue.relation(prefix, DEFAULT))).collect();
-    let take = format!("lock table only {} in access exclusive mode", tables.join(", only "));
-    static PATIENCE: Statement = Statement::new(
-        "select pg_catalog.current_setting('lock_timeout'),
-                pg_catalog.set_config('lock_timeout', $1, true)",
-    );
-    for _ in 0..TRIES {
-        let outcome = session.attempt(|| {
-            let before: String = match session.run(&PATIENCE, &Global, params!["200ms"])?.first() {
-                Some(row) => row.need(0)?,
-                None => return Ok(()),
-            };
-            session.run_once(&take, &[])?;
-            session.run(&PATIENCE, &Global, params![before.as_str()])?;
-            Ok(())
-        })?;
-        if !failed_with(&outcome, "55P03") {
-            return outcome;
-        }
-    }
-    Err(Error::Busy { what: format!("The default partitions of queue \"{}\"", queue.as_str()) })
+    let what = || format!("The default partitions of queue \"{}\"", queue.as_str());
+    hold::exclusively(session, &tables, Some(50), what)
 }
 
 /// Makes the default partitions that are missing.

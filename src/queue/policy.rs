@@ -210,7 +210,8 @@ pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()
                 detach_mode = coalesce($7, detach_mode),
                 detach_min_age = coalesce($8::interval, detach_min_age),
                 notify = coalesce($9, notify)
-          where queue_name = $1",
+          where queue_name = $1
+         returning queue_name",
     );
     let values: &[Param] = params![
         queue.as_str(),
@@ -223,7 +224,10 @@ pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()
         changes.detach_min_age.as_deref(),
         changes.notify,
     ];
-    session.run(&SET, &Global, values)?;
+    // Dropped while this call waited for its row.
+    if session.run(&SET, &Global, values)?.is_empty() {
+        return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
+    }
     match changes.default_partition.as_deref() {
         Some("enabled") => partition::ensure_default(session, queue),
         Some(_) => partition::drop_default(session, queue),

@@ -1,7 +1,7 @@
 //! Making and removing the tables of a queue.
 
-use super::{QueueName, name, partition, script};
-use crate::error::{Error, Result};
+use super::{QueueName, hold, name, partition, script};
+use crate::error::{Error, Result, literal};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
 use crate::pg::{Session, catalog, lock};
@@ -129,6 +129,32 @@ fn create_tables(session: &Session, queue: &QueueName, mode: StorageMode) -> Res
             session.run_once(&statement, &[])?;
         }
     }
+    guard_events(session, queue)
+}
+
+/// Clients of old write events themselves; a trigger has them take the lock that emit_event takes. It
+/// goes with the extension, the table stays.
+fn guard_events(session: &Session, queue: &QueueName) -> Result<()> {
+    static THERE: Statement = Statement::new(
+        "select from pg_catalog.pg_trigger g
+           join pg_catalog.pg_class c on c.oid = g.tgrelid
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace
+            and c.relname::pg_catalog.text = $1 and g.tgname = 'event_emission'",
+    );
+    let table = queue.relation("e", "");
+    if !session.run(&THERE, &Global, params![table.as_str()])?.is_empty() {
+        return Ok(());
+    }
+    let (table, argument) = (name::quote(&table), literal(queue.as_str()));
+    session.run_once(
+        &format!(
+            "create trigger event_emission before insert on absurd.{table}
+                for each row execute function absurd.event_emission({argument})"
+        ),
+        &[],
+    )?;
+    let depends = "depends on extension absurd";
+    session.run_once(&format!("alter trigger event_emission on absurd.{table} {depends}"), &[])?;
     Ok(())
 }
 
@@ -237,6 +263,11 @@ fn check_weeks(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
 /// # Errors
 /// 2BP01 naming what depends on the tables, such as a user's view.
 pub fn drop(session: &Session, queue: &str) -> Result<bool> {
+    static THERE: Statement = Statement::new("select from absurd.queues where queue_name = $1");
+    if session.run(&THERE, &Global, params![queue])?.is_empty() {
+        return Ok(false);
+    }
+    lock::provisioning()?;
     static FORGET: Statement =
         Statement::new("delete from absurd.queues where queue_name = $1 returning queue_name");
     if session.run(&FORGET, &Global, params![queue])?.is_empty() {
@@ -259,10 +290,13 @@ pub fn drop(session: &Session, queue: &str) -> Result<bool> {
         .collect::<Result<Vec<String>>>()?;
     // Partitions go with their tables; those that were detached stand alone.
     tables.extend(partition::detached(session, queue)?);
-    for table in tables {
+    let quoted: Vec<String> =
+        tables.iter().map(|table| format!("absurd.{}", name::quote(table))).collect();
+    hold::exclusively(session, &quoted, None, || format!("The tables of queue \"{queue}\""))?;
+    for table in quoted {
         // Restricted: what users built on the tables is theirs to remove. One by one, so that the
         // error names the table.
-        session.run_once(&format!("drop table absurd.{} restrict", name::quote(&table)), &[])?;
+        session.run_once(&format!("drop table {table} restrict"), &[])?;
     }
     Ok(true)
 }

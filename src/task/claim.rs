@@ -43,12 +43,20 @@ static NEXT: Statement = Statement::new(
 );
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
 static EXPIRED: Statement = Statement::new(
-    "select r.run_id, t.state in ('pending', 'running', 'sleeping')
+    "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
+            exists (select from {w} w where w.run_id = r.run_id)
        from {r} r join {t} t on t.task_id = r.task_id
       where r.state = 'running' and r.claim_expires_at is not null and r.claim_expires_at <= $1
       order by r.claim_expires_at
       limit $2
         for no key update of r, t skip locked",
+);
+/// Takes the waits of a run, and tells whether these are all: a client may be removing one.
+static TAKE_WAITS: Statement = Statement::new(
+    "with held as materialized (
+         select run_id from {w} where run_id = $1 for update skip locked
+     )
+     select (select count(*) from held) = (select count(*) from {w} where run_id = $1)",
 );
 static CLOSE: Statement =
     Statement::new("update {r} set state = 'cancelled', wake_event = null where run_id = $1");
@@ -146,6 +154,10 @@ fn sweep(
     if overdue.need(1)? {
         for row in session.run(&EXPIRED, queue, params![now, quantity])? {
             let run: Uuid = row.need(0)?;
+            if row.need(2)? && !takes_waits(session, queue, run)? {
+                // Left to the next sweep: a claim waits for nobody.
+                continue;
+            }
             if row.need(1)? {
                 fail::expire(session, queue, run)?;
             } else {
@@ -159,6 +171,10 @@ fn sweep(
         }
     }
     Ok((seen.get(2)?, seen.get(3)?))
+}
+
+fn takes_waits(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
+    session.run(&TAKE_WAITS, queue, params![run])?.first().map_or(Ok(false), |row| row.need(0))
 }
 
 fn read(session: &Session, row: Row) -> Result<Claimed> {

@@ -29,6 +29,8 @@ pub struct Order<'a> {
 
 static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn.sql"));
 static SPAWN_ONCE: Statement = Statement::new(include_str!("../../sql/task/spawn_once.sql"));
+/// The task that has a key. It is held against removal, and one that is being removed is not there
+/// any more.
 static BY_KEY: Statement = Statement::new(
     "select t.task_id,
             coalesce(t.last_attempt_run,
@@ -36,9 +38,9 @@ static BY_KEY: Statement = Statement::new(
                        order by r.attempt desc limit 1)),
             t.attempts
        from {t} t
-      where t.idempotency_key = $1",
+      where t.idempotency_key = $1
+        for key share skip locked",
 );
-
 static SPAWN_ONCE_PARTITIONED: Statement =
     Statement::new(include_str!("../../sql/task/spawn_once_partitioned.sql"));
 static BY_KEY_PARTITIONED: Statement = Statement::new(
@@ -48,7 +50,8 @@ static BY_KEY_PARTITIONED: Statement = Statement::new(
                        order by r.attempt desc limit 1)),
             t.attempts
        from {i} i join {t} t on t.task_id = i.task_id
-      where i.idempotency_key = $1",
+      where i.idempotency_key = $1
+        for key share of t skip locked",
 );
 
 /// Checks a task's name.
@@ -92,30 +95,42 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     };
-    let mut once = common.to_vec();
-    once.extend_from_slice(params![key]);
     // Keys of a partitioned queue stand in a table of their own.
     let (spawn_once, by_key) = match provision::is_partitioned(queue)? {
         false => (&SPAWN_ONCE, &BY_KEY),
         true => (&SPAWN_ONCE_PARTITIONED, &BY_KEY_PARTITIONED),
     };
+    // A task that is there is found without waiting for those who are changing it.
+    if let Some(found) = find(session, queue, by_key, key)? {
+        return Ok(found);
+    }
+    let mut once = common.to_vec();
+    once.extend_from_slice(params![key]);
     if !session.run(spawn_once, queue, &once)?.is_empty() {
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     }
-    match session.run(by_key, queue, params![key])?.first() {
-        Some(row) => Ok(Spawned {
-            task_id: row.need(0)?,
-            run_id: row.get(1)?,
-            attempt: row.need(2)?,
-            created: false,
-        }),
-        None => Err(Error::Vanished {
-            what: "Task with idempotency key",
-            key: key.to_owned(),
-            queue: queue.as_str().to_owned(),
-        }),
-    }
+    find(session, queue, by_key, key)?.ok_or_else(|| Error::Vanished {
+        what: "Task with idempotency key",
+        key: key.to_owned(),
+        queue: queue.as_str().to_owned(),
+    })
+}
+
+/// The task that has an idempotency key.
+fn find(
+    session: &Session,
+    queue: &QueueName,
+    by_key: &'static Statement,
+    key: &str,
+) -> Result<Option<Spawned>> {
+    let Some(row) = session.run(by_key, queue, params![key])?.first() else { return Ok(None) };
+    Ok(Some(Spawned {
+        task_id: row.need(0)?,
+        run_id: row.get(1)?,
+        attempt: row.need(2)?,
+        created: false,
+    }))
 }
 
 /// When a task that is spawned now becomes available.

@@ -1,1 +1,0 @@
-select run_id, task_id from absurd.claim_task('bench', 'worker', 600, 10);

@@ -1,1 +1,0 @@
-select task_id from absurd.spawn_task('bench', 'task', '{"n": 1}', '{"max_attempts": 3}');

@@ -1,0 +1,1 @@
+select pgmq.send(:queue, '{"n": 1}'::jsonb);
