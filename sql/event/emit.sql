@@ -5,7 +5,4 @@ with event as (
     on conflict (event_name) do nothing
     returning event_name
 )
-select exists (
-    select from {w} w
-     where w.event_name = $1 and (w.timeout_at is null or w.timeout_at > $3)
-) from event
+select exists (select from {w} w where w.event_name = $1) from event

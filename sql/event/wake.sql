@@ -9,6 +9,13 @@ with held as materialized (
        and r.state = 'sleeping'
      order by r.run_id
        for no key update of r
+), late as materialized (
+    -- Waits whose time has passed are over; a claim tells their runs.
+    select w.run_id, w.step_name
+      from unnest($1) as event (name)
+      join {w} w on w.event_name = event.name
+     where w.timeout_at <= $3
+       for update of w skip locked
 ), woken as (
     update {r} r
        set state = 'pending', available_at = $3, wake_event = null, event_payload = held.payload,
@@ -28,5 +35,5 @@ with held as materialized (
            owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at
 )
 delete from {w} w
- using held
+ using (select run_id, step_name from held union all select run_id, step_name from late) held
  where w.run_id = held.run_id and w.step_name = held.step_name

@@ -20,7 +20,7 @@ create table {t} (
     completed_payload pg_catalog.jsonb,
     cancelled_at      timestamp with time zone,
     tenant_id         pg_catalog.text,
-    idempotency_key   pg_catalog.text<unique>
+    idempotency_key   pg_catalog.text
 )<storage of t>;
 
 create table {r} (

@@ -89,7 +89,7 @@ comment on function absurd.create_queue(text) is
 comment on function absurd.create_queue(text, text) is
     'As create_queue(text), with the storage mode: unpartitioned, or partitioned by the ISO week of a task''s or run''s id. Errors: also 22004 or 22023 for the mode.';
 comment on function absurd.drop_queue(text) is
-    'Drops a queue with its tables; without effect on an unknown queue. Errors: 22004 NULL; 2BP01 other objects, such as a view, depend on the tables.';
+    'Drops a queue with its tables; without effect on an unknown queue. Waits for those who use it. Errors: 22004 NULL; 2BP01 other objects, such as a view, depend on the tables; 55P03 they stayed in use for lock_timeout.';
 comment on function absurd.ensure_queue_tables(text) is
     'Makes what is missing of a queue''s tables and indexes. Errors: 42P01 unknown queue; as create_queue for the name.';
 comment on function absurd.list_queues() is 'The names of all queues, sorted.';
@@ -103,7 +103,7 @@ comment on function absurd.set_queue_policy(text, jsonb) is
 comment on function absurd.spawn_task(text, text, jsonb, jsonb) is
     'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; 02000 or 55000 the workflow run is unknown or has ended; 40001 retry.';
 comment on function absurd.claim_task(text, text, integer, integer) is
-    'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0: no lease), by priority and then oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Errors: 42P01 unknown queue; 22023 negative timeout.';
+    'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0 or less: no lease), by priority and then oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Error: 42P01 unknown queue.';
 comment on function absurd.spawn_tasks(text, jsonb) is
     'Spawns the tasks of a JSON array of {task_name, params, options}, all or none, as spawn_task does; returns them in that order. Errors: as spawn_task, naming the element, counted from 0.';
 comment on function absurd.complete_run(text, uuid, jsonb) is
@@ -121,7 +121,7 @@ comment on function absurd.retry_task(text, uuid, jsonb) is
 comment on function absurd.cancel_task(text, uuid) is
     'Cancels a pending, running or sleeping task, named by its id or a run''s, with its open runs and waits. Returns whether this call did it. Errors: 02000 unknown id; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.extend_claim(text, uuid, integer) is
-    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22023 unless p_extend_by > 0; as complete_run.';
+    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22023 unless p_extend_by > 0; 55000 claimed without a lease; as complete_run.';
 comment on function absurd.get_task_result(text, uuid) is
     'A task''s state, its result once completed, its last failure once failed; no row for an unknown task. Errors: 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.retry_delay_seconds(jsonb, integer) is

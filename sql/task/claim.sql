@@ -49,7 +49,9 @@ with head as materialized (
 ), started as (
     update {t} t
        set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
-           last_attempt_run = ready.run_id
+           last_attempt_run = ready.run_id,
+           -- The next sweep works out when the rule comes due from now on.
+           cancel_at = case when t.first_started_at is null then null else t.cancel_at end
       from ready
      where t.task_id = ready.task_id and ready.usable
 ), waits as (
@@ -57,9 +59,15 @@ with head as materialized (
      using timed_out
       join ready on ready.run_id = timed_out.run_id and ready.usable
      where w.run_id = timed_out.run_id and w.step_name = timed_out.step_name
+), overdue as (
+    -- Its rule came due without the index on rules knowing: the next sweep looks at it.
+    update {t} t
+       set cancel_at = null
+      from ready
+     where t.task_id = ready.task_id and ready.open and not ready.in_time
 ), closed as (
     update {r} r
-       set state = 'cancelled', wake_event = null
+       set state = 'cancelled', claimed_by = null, claim_expires_at = null
       from ready
      where r.run_id = ready.run_id and not ready.open
 )

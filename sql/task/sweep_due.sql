@@ -1,16 +1,18 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. What is locked,
 -- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
--- without the engine's doing is only taken off the list.
+-- without the engine's doing is only taken off the list, and one whose rule the engine has not seen, or
+-- that has come due otherwise since, gets its instant.
 with listed as materialized (
-    select task_id, state in ('pending', 'running', 'sleeping') as open
+    select task_id, state in ('pending', 'running', 'sleeping') as open,
+           timezone('UTC', {deadline}) as due_at
       from {t}
      where cancellation is not null and cancel_done is null
-       and {deadline} <= timezone('UTC', $1)
-     order by {deadline}
+       and coalesce(cancel_at, '-infinity') <= $1
+     order by coalesce(cancel_at, '-infinity')
      limit $2
        for no key update skip locked
 ), due as materialized (
-    select task_id from listed where open
+    select task_id from listed where open and due_at <= $1
 ), held as materialized (
     select r.run_id, r.task_id
       from due
@@ -33,7 +35,7 @@ with listed as materialized (
          = (select count(*) from {w} w where w.task_id = due.task_id)
 ), runs as (
     update {r} r
-       set state = 'cancelled', wake_event = null
+       set state = 'cancelled', claimed_by = null, claim_expires_at = null
       from held
       join sound on sound.task_id = held.task_id
      where r.run_id = held.run_id
@@ -44,9 +46,11 @@ with listed as materialized (
      where w.run_id = waits.run_id and w.step_name = waits.step_name
 )
 update {t} t
-   set state = case when listed.open then 'cancelled' else t.state end,
-       cancelled_at = case when listed.open then $1 else t.cancelled_at end,
-       cancel_done = true
+   set state = case when sound.task_id is not null then 'cancelled' else t.state end,
+       cancelled_at = case when sound.task_id is not null then $1 else t.cancelled_at end,
+       cancel_at = coalesce(listed.due_at, 'infinity'),
+       cancel_done = case when sound.task_id is not null or not listed.open then true end
   from listed
   left join sound on sound.task_id = listed.task_id
- where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)
+ where t.task_id = listed.task_id
+   and (sound.task_id is not null or not listed.open or listed.due_at is null or listed.due_at > $1)

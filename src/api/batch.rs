@@ -67,8 +67,7 @@ fn fail_runs(
         batch::check_distinct(&runs)?;
         // Runs are locked in one order, as everywhere.
         for index in in_order(&runs) {
-            let reason = reasons[index].map_or_else(Jsonb::null, Ok)?;
-            fail::run(session, &queue, runs[index], reason, p_retry_at)
+            fail::run(session, &queue, runs[index], reasons[index], p_retry_at)
                 .map_err(|error| error.at(batch::RUNS, index))?;
         }
         Ok(())

@@ -34,7 +34,7 @@ fn spawn_task(
         let raw_options = p_options.map_or_else(|| Jsonb::from_text("{}"), Ok)?;
         let options = SpawnOptions::parse(&raw_options.to_text())?;
         let workflow_run = link::resolve(session, &queue, &options, params)?;
-        let order = Order { name, params, raw_options, options: &options, workflow_run };
+        let order = Order { name, params, raw_options, options: &options, workflow_run, ids: None };
         spawn::run(session, &queue, &order)
     });
     TableIterator::once(spawned_row(spawned))
@@ -107,8 +107,7 @@ fn fail_run(
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
         let run = required(p_run_id, "p_run_id")?;
-        let reason = p_reason.map_or_else(Jsonb::null, Ok)?;
-        fail::run(session, &queue, run, reason, p_retry_at)
+        fail::run(session, &queue, run, p_reason, p_retry_at)
     })
 }
 

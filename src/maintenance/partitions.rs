@@ -114,7 +114,7 @@ fn upper(bound: &str) -> Option<Uuid> {
 pub fn drop_detached(session: &Session, table: &str, job: Option<&str>) -> Result<bool> {
     static FIND: Statement = Statement::new(
         "select relispartition from pg_catalog.pg_class
-          where relnamespace = 'absurd'::pg_catalog.regnamespace and relkind = 'r'
+          where relnamespace = 'absurd'::pg_catalog.regnamespace and relkind in ('r', 'p')
             and relname::pg_catalog.text = $1",
     );
     let attached = match session.run(&FIND, &Global, params![table])?.first() {

@@ -11,8 +11,9 @@ const COLUMNS: &str = include_str!("../../sql/queue/columns.sql");
 /// The prefixes of a queue's tables. The last one is a partitioned queue's alone.
 const PREFIXES: [&str; 6] = ["t", "r", "c", "e", "w", "i"];
 /// Its named indexes, by table and suffix.
-const NAMED: [(&str, &str); 11] = [
+const NAMED: [(&str, &str); 12] = [
     ("t", "due"),
+    ("t", "ik"),
     ("t", "wri"),
     ("t", "cai"),
     ("r", "ti"),
@@ -25,10 +26,11 @@ const NAMED: [(&str, &str); 11] = [
     ("i", "ti"),
 ];
 /// What columns.sql adds, statement by statement.
-const ADDED: [(&str, &str); 7] = [
+const ADDED: [(&str, &str); 8] = [
     ("t", "tenant_id"),
     ("t", "idempotency_key"),
     ("t", "workflow_run_id"),
+    ("t", "cancel_at"),
     ("t", "cancel_done"),
     ("r", "last_heartbeat"),
     ("r", "tenant_id"),
@@ -51,7 +53,12 @@ pub fn prefixes(mode: StorageMode) -> &'static [&'static str] {
 
 /// Table prefix and suffix of each named index of a queue of this mode.
 pub fn indexes(mode: StorageMode) -> impl Iterator<Item = (&'static str, &'static str)> {
-    NAMED.into_iter().filter(move |(prefix, _)| prefixes(mode).contains(prefix))
+    NAMED.into_iter().filter(move |name| has_index(mode, *name))
+}
+
+/// A partitioned queue's keys are unique in a table of their own.
+fn has_index(mode: StorageMode, (prefix, suffix): (&str, &str)) -> bool {
+    prefixes(mode).contains(&prefix) && (mode == StorageMode::Unpartitioned || suffix != "ik")
 }
 
 /// Prefix and statement of each table.
@@ -60,7 +67,7 @@ pub fn tables(
     mode: StorageMode,
 ) -> impl Iterator<Item = (&'static str, String)> {
     PREFIXES.into_iter().zip(statements(TABLES)).take(prefixes(mode).len()).map(
-        move |(prefix, statement)| (prefix, name::expand(&fill(statement, mode), queue.as_str())),
+        move |(prefix, statement)| (prefix, name::expand(&fill(&statement, mode), queue.as_str())),
     )
 }
 
@@ -70,7 +77,7 @@ pub fn columns(
     mode: StorageMode,
 ) -> impl Iterator<Item = (&'static str, &'static str, String)> {
     ADDED.into_iter().zip(statements(COLUMNS)).map(move |((prefix, column), statement)| {
-        (prefix, column, name::expand(&fill(statement, mode), queue.as_str()))
+        (prefix, column, name::expand(&fill(&statement, mode), queue.as_str()))
     })
 }
 
@@ -79,27 +86,23 @@ pub fn index_statements(
     queue: &QueueName,
     mode: StorageMode,
 ) -> impl Iterator<Item = (&'static str, &'static str, String)> {
-    NAMED
-        .into_iter()
-        .zip(statements(INDEXES))
-        .filter(move |((prefix, _), _)| prefixes(mode).contains(prefix))
-        .map(|((prefix, suffix), statement)| {
-            (prefix, suffix, name::expand(statement, queue.as_str()))
-        })
+    NAMED.into_iter().zip(statements(INDEXES)).filter(move |(name, _)| has_index(mode, *name)).map(
+        |((prefix, suffix), statement)| (prefix, suffix, name::expand(&statement, queue.as_str())),
+    )
 }
 
 /// The statements that say what each table and column is for.
 pub fn comments(queue: &QueueName, mode: StorageMode) -> impl Iterator<Item = String> {
     statements(COMMENTS)
+        .into_iter()
         .filter(move |statement| mode == StorageMode::Partitioned || !statement.contains("{i}"))
-        .map(|statement| name::expand(statement, queue.as_str()))
+        .map(|statement| name::expand(&statement, queue.as_str()))
 }
 
 /// Puts what the mode decides in the place of `<...>`.
 fn fill(statement: &str, mode: StorageMode) -> String {
     let partitioned = mode == StorageMode::Partitioned;
-    // Keys of a partitioned queue are unique in a table of their own.
-    let mut text = statement.replace("<unique>", if partitioned { "" } else { " unique" });
+    let mut text = statement.to_owned();
     for (prefix, column) in WEEKLY {
         let storage = match (partitioned, prefix) {
             (true, _) => format!(" partition by range ({column})"),
@@ -111,9 +114,17 @@ fn fill(statement: &str, mode: StorageMode) -> String {
     text
 }
 
-/// The statements of a script of ours: none of them contains a semicolon of its own.
-fn statements(script: &'static str) -> impl Iterator<Item = &'static str> {
-    script.split(';').filter(|statement| !statement.trim().is_empty())
+/// The statements of a script of ours, without comments: no statement contains a semicolon of its own.
+fn statements(script: &'static str) -> Vec<String> {
+    let code: Vec<&str> =
+        script.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let statements = code.join("\n");
+    statements
+        .split(';')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,18 +133,20 @@ mod tests {
 
     #[test]
     fn index_names_match_the_script() {
-        let made: Vec<_> = statements(INDEXES).collect();
+        let made = statements(INDEXES);
         assert_eq!(made.len(), NAMED.len());
         for (statement, (prefix, suffix)) in made.iter().zip(NAMED) {
-            let head = format!("create index if not exists {{{prefix}_{suffix}}} on {{{prefix}}}");
-            assert!(statement.contains(&head), "{statement}");
+            assert!(statement.starts_with("create "), "{statement}");
+            let tail = format!("index if not exists {{{prefix}_{suffix}}} on {{{prefix}}}");
+            let [plain, unique] = ["create ", "create unique "].map(|head| head.to_owned() + &tail);
+            assert!(statement.contains(&plain) || statement.contains(&unique), "{statement}");
         }
     }
 
     #[test]
     fn added_columns_match_the_script() {
-        assert_eq!(statements(COLUMNS).count(), ADDED.len());
-        for (statement, (prefix, column)) in statements(COLUMNS).zip(ADDED) {
+        assert_eq!(statements(COLUMNS).len(), ADDED.len());
+        for (statement, (prefix, column)) in statements(COLUMNS).into_iter().zip(ADDED) {
             let head = format!("alter table {{{prefix}}} add column {column} ");
             assert!(statement.contains(&head), "{statement}");
         }
@@ -148,8 +161,8 @@ mod tests {
 
     #[test]
     fn scripts_split_into_whole_statements() {
-        assert_eq!(statements(TABLES).count(), PREFIXES.len());
-        for (statement, prefix) in statements(TABLES).zip(PREFIXES) {
+        assert_eq!(statements(TABLES).len(), PREFIXES.len());
+        for (statement, prefix) in statements(TABLES).into_iter().zip(PREFIXES) {
             assert!(statement.contains(&format!("create table {{{prefix}}} (")), "{statement}");
         }
     }

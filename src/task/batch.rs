@@ -124,6 +124,10 @@ pub fn spawn(
             links.to_vec(),
             items.iter().map(|item| Some(item.options.priority)).collect::<Vec<_>>(),
             now,
+            items
+                .iter()
+                .map(|item| item.options.cancellation.map(|rules| rules.due(now, None, false)))
+                .collect::<Vec<_>>(),
         ];
         session.run(&SPAWN_MANY, queue, values)?;
         if let Some(first) = starts.iter().min() {
@@ -141,6 +145,7 @@ pub fn spawn(
             raw_options: Jsonb::from_text(item.raw_options.as_deref().unwrap_or("{}"))?,
             options: &item.options,
             workflow_run: links[index],
+            ids: spawned[index].run_id.map(|run| (spawned[index].task_id, run)),
         };
         spawned[index] = spawn::run(session, queue, &order).map_err(|e| e.at(TASKS, index))?;
     }

@@ -17,7 +17,7 @@ static CANCEL_RUNS: Statement = Statement::new(
            for no key update
      )
      update {r} r
-        set state = 'cancelled', wake_event = null
+        set state = 'cancelled', claimed_by = null, claim_expires_at = null
        from held
       where r.run_id = held.run_id",
 );

@@ -1,7 +1,7 @@
 //! claim_task: sweeps what is overdue, then hands out ready runs.
 
 use super::fail;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
@@ -27,7 +27,7 @@ pub struct Claimed {
 static LOOK: Statement = Statement::new(
     "select exists (select from {t}
                      where cancellation is not null and cancel_done is null
-                       and {deadline} <= timezone('UTC', $1)),
+                       and coalesce(cancel_at, '-infinity') <= $1),
             exists (select from {r}
                      where state = 'running' and claim_expires_at is not null
                        and claim_expires_at <= $1),
@@ -58,14 +58,17 @@ static TAKE_WAITS: Statement = Statement::new(
      )
      select (select count(*) from held) = (select count(*) from {w} where run_id = $1)",
 );
-static CLOSE: Statement =
-    Statement::new("update {r} set state = 'cancelled', wake_event = null where run_id = $1");
+static CLOSE: Statement = Statement::new(
+    "update {r} set state = 'cancelled', claimed_by = null, claim_expires_at = null
+      where run_id = $1",
+);
 static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
 
-/// Claims up to `quantity` runs for `worker`, leased for `timeout` seconds (0: no lease).
+/// Claims up to `quantity` runs for `worker`, leased for `timeout` seconds (0 or less:
+/// no lease).
 ///
 /// # Errors
-/// 42P01 for an unknown queue, 22023 for a negative timeout.
+/// 42P01 for an unknown queue.
 pub fn run(
     session: &Session,
     queue: &QueueName,
@@ -73,12 +76,6 @@ pub fn run(
     timeout: i32,
     quantity: i32,
 ) -> Result<Vec<Claimed>> {
-    if timeout < 0 {
-        return Err(Error::invalid(
-            format!("claim_timeout {timeout}"),
-            "must be >= 0 seconds (0: no lease)",
-        ));
-    }
     let worker = worker.filter(|worker| !worker.trim().is_empty()).unwrap_or("worker");
     let quantity = quantity.max(1);
     let now = session.now();

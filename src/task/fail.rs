@@ -52,10 +52,11 @@ impl Case<'_> {
             Some(Ok(backoff)) => backoff,
             Some(Err(_)) => return Verdict::Fail,
         };
-        let at = retry_at.unwrap_or_else(|| now.plus_seconds(backoff.delay(self.attempt)));
+        // An instant that has passed means now: it must not jump the line.
+        let at = retry_at.unwrap_or_else(|| now.plus_seconds(backoff.delay(self.attempt))).max(now);
         let rules = self.cancellation.map(Cancellation::stored).unwrap_or_default();
         if let (Some(started), Some(limit)) = (self.first_started_at, rules.max_duration)
-            && at.max(now) >= started.plus_seconds(limit as f64)
+            && at >= started.plus_seconds(limit as f64)
         {
             return Verdict::Cancel;
         }
@@ -71,7 +72,7 @@ pub fn run(
     session: &Session,
     queue: &QueueName,
     run: Uuid,
-    reason: Jsonb,
+    reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<()> {
     settle(session, queue, run, retry_at, |_| Ok(reason))
@@ -87,7 +88,7 @@ pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<()> {
             "claimExpiredAt": lost.lease_end.map(Timestamp::iso8601),
             "attempt": lost.attempt,
         });
-        Jsonb::from_text(&reason.to_string())
+        Jsonb::from_text(&reason.to_string()).map(Some)
     })
 }
 
@@ -102,7 +103,7 @@ fn settle(
     queue: &QueueName,
     run: Uuid,
     retry_at: Option<Timestamp>,
-    reason: impl FnOnce(Lost) -> Result<Jsonb>,
+    reason: impl FnOnce(Lost) -> Result<Option<Jsonb>>,
 ) -> Result<()> {
     let Some(row) = session.run(&LOAD, queue, params![run])?.first() else {
         return Err(lease::refusal(session, queue, run)?);
@@ -167,6 +168,7 @@ mod tests {
         assert_eq!(fixed.verdict(NOW, None), Verdict::Retry(NOW.plus_seconds(60.0)));
         let at = NOW.plus_seconds(5.0);
         assert_eq!(fixed.verdict(NOW, Some(at)), Verdict::Retry(at));
+        assert_eq!(fixed.verdict(at, Some(NOW)), Verdict::Retry(at));
     }
 
     #[test]

@@ -11,7 +11,7 @@ static EXTEND: Statement = Statement::new(
     "update {r} r
         set claim_expires_at = $2, last_heartbeat = $3
        from {t} t
-      where r.run_id = $1 and r.state = 'running'
+      where r.run_id = $1 and r.state = 'running' and r.claim_expires_at is not null
         and t.task_id = r.task_id and t.state in ('pending', 'running', 'sleeping')
      returning r.run_id",
 );
@@ -19,7 +19,8 @@ static EXTEND: Statement = Statement::new(
 /// Sets a running run's lease to end `seconds` from now.
 ///
 /// # Errors
-/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or 02000 when the run is not running.
+/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or 02000 when the run is not running, 55000 also when
+/// it has no lease.
 pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i32>) -> Result<()> {
     let seconds = seconds.ok_or_else(|| Error::null("p_extend_by"))?;
     if seconds <= 0 {
@@ -28,7 +29,7 @@ pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
     if session.run(&EXTEND, queue, params![run, until, now])?.is_empty() {
-        return Err(refusal(session, queue, run)?);
+        return Err(why_no_lease(session, queue, run)?);
     }
     Ok(())
 }
@@ -63,6 +64,24 @@ pub fn refusal(session: &Session, queue: &QueueName, run: Uuid) -> Result<Error>
     let task: Uuid = row.need(1)?;
     let task_state: Option<String> = row.get(2)?;
     Ok(why_not(queue, run, task, &run_state, task_state.as_deref()))
+}
+
+/// Why a run's lease cannot be extended: as [`refusal`], or it is running without one.
+fn why_no_lease(session: &Session, queue: &QueueName, run: Uuid) -> Result<Error> {
+    let error = refusal(session, queue, run)?;
+    static UNLEASED: Statement = Statement::new(
+        "select from {r} r join {t} t on t.task_id = r.task_id
+          where r.run_id = $1 and r.state = 'running' and r.claim_expires_at is null
+            and t.state in ('pending', 'running', 'sleeping')",
+    );
+    if session.run(&UNLEASED, queue, params![run])?.is_empty() {
+        return Ok(error);
+    }
+    Ok(Error::WrongState {
+        what: format!("Run \"{run}\""),
+        rule: format!("does not have an active claim in queue \"{}\"", queue.as_str()),
+        hint: Some("It was claimed without a lease, which has no end to extend.".into()),
+    })
 }
 
 /// The error for a run that does not exist.

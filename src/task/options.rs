@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 /// The options of spawn_task, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone.
@@ -22,6 +23,7 @@ pub struct SpawnOptions {
     pub header_workflow_run_id: Option<String>,
     /// From -8 to 8: among runs that are ready, the higher are claimed first.
     pub priority: i16,
+    pub cancellation: Option<Cancellation>,
 }
 
 /// When the first run may start.
@@ -83,9 +85,7 @@ impl SpawnOptions {
         if let Some(strategy) = fields.retry_strategy {
             Backoff::parse(strategy.get())?;
         }
-        if let Some(rules) = fields.cancellation {
-            Cancellation::parse(rules.get())?;
-        }
+        let cancellation = fields.cancellation.map(|rules| Cancellation::parse(rules.get()));
         let start = match (text("available_at", fields.available_at)?, fields.delay_seconds) {
             (Some(at), None) => Start::At(at),
             (None, Some(delay)) => match delay.as_f64() {
@@ -111,6 +111,7 @@ impl SpawnOptions {
             workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
             header_workflow_run_id,
             priority: priority(fields.priority)?,
+            cancellation: cancellation.transpose()?,
         })
     }
 }
@@ -134,6 +135,22 @@ impl Cancellation {
             max_delay: whole_seconds("cancellation.max_delay", fields.max_delay)?,
             max_duration: whole_seconds("cancellation.max_duration", fields.max_duration)?,
         })
+    }
+
+    /// When the rules come due for a task enqueued and first started at these instants, as far as they
+    /// are known; infinity for not yet. A task that was started before, and revived, need not start
+    /// in time again.
+    pub fn due(
+        self,
+        enqueued_at: Timestamp,
+        first_started_at: Option<Timestamp>,
+        revived: bool,
+    ) -> Timestamp {
+        let (from, seconds) = match first_started_at {
+            Some(started) => (started, self.max_duration),
+            None => (enqueued_at, self.max_delay.filter(|_| !revived)),
+        };
+        seconds.map_or(Timestamp::INFINITY, |seconds| from.plus_seconds(seconds as f64))
     }
 
     /// The rules of a stored task. A rule that could not have been given to spawn_task binds
@@ -281,6 +298,7 @@ mod tests {
                 workflow_run_id: Some("w".into()),
                 header_workflow_run_id: Some("h".into()),
                 priority: -8,
+                cancellation: Some(Cancellation { max_delay: Some(5), max_duration: None }),
             }
         );
     }

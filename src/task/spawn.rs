@@ -25,6 +25,8 @@ pub struct Order<'a> {
     pub options: &'a SpawnOptions,
     /// The workflow run that the task belongs to, resolved and locked.
     pub workflow_run: Option<Uuid>,
+    /// Ids of the task and its run, when they have been given out already.
+    pub ids: Option<(Uuid, Uuid)>,
 }
 
 static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn.sql"));
@@ -74,7 +76,10 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawned> {
     let now = session.now();
     let available_at = start(now, &order.options.start)?;
-    let (task_id, run_id) = (session.new_id()?, session.new_id()?);
+    let (task_id, run_id) = match order.ids {
+        Some(ids) => ids,
+        None => (session.new_id()?, session.new_id()?),
+    };
     let options = order.options;
     let common = params![
         task_id,
@@ -88,6 +93,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         options.tenant_id.as_deref(),
         order.workflow_run,
         options.priority,
+        options.cancellation.map(|rules| rules.due(now, None, false)),
     ];
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {

@@ -1,10 +1,9 @@
 """The documents against the database: every function is described as the catalogue has it, every
-example runs and shows what it really returns, every column is listed, every link leads somewhere."""
+example shows what it really returns, every column is listed, every link leads somewhere."""
 
 import re
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
@@ -50,7 +49,8 @@ def signatures(conn):
 def sections(path):
     """The text below each heading that is a function's name."""
     parts = re.split(r"^#{2,4} `?([a-z_0-9]+)`?(?:\(.*)?$", path.read_text(), flags=re.M)
-    return dict(zip(parts[1::2], (re.split(r"^#{1,4} ", part, flags=re.M)[0] for part in parts[2::2])))
+    texts = [re.split(r"^#{1,4} ", part, flags=re.M)[0] for part in parts[2::2]]
+    return dict(zip(parts[1::2], texts))
 
 
 def documented():
@@ -91,7 +91,7 @@ def test_every_function_has_an_example(conn):
     calls = {
         name: any(
             re.search(rf'absurd\."?{name}"?\(', example["code"])
-            for example in EXAMPLE.finditer(text[name])
+            for example in EXAMPLE.finditer(text.get(name, ""))
         )
         for name in signatures(conn)
     }
@@ -101,7 +101,7 @@ def test_every_function_has_an_example(conn):
 def aligned(lines):
     """The cells of psql's aligned output, line by line."""
     rows = [[cell.strip() for cell in line.split("|")] for line in lines]
-    return [row for row in rows if not all(re.fullmatch(r"[-+]*", cell) for cell in row) or row == [""]]
+    return [row for row in rows if not re.fullmatch("-[-+]*", row[0])]
 
 
 def output(result):
@@ -188,6 +188,14 @@ def test_links_lead_somewhere(name):
     assert broken == []
 
 
+def test_the_clients_document_names_tests_that_exist():
+    text = (DOCS / "clients.md").read_text()
+    tests = DOCS.parent / "tests" / "clients"
+    named = set(re.findall(r"`(test_\w+\.py|typescript/[\w.]+)`", text))
+    assert len(named) >= 10
+    assert [name for name in sorted(named) if not (tests / name).exists()] == []
+
+
 def test_error_codes_are_those_of_the_table():
     """Every SQLSTATE that the reference names is explained in its last section."""
     text = REFERENCE.read_text()
@@ -197,4 +205,4 @@ def test_error_codes_are_those_of_the_table():
     used = {found for found in re.findall(code, body) if not re.fullmatch(r"\d{5}", found)}
     used |= set(re.findall(r"\b(?:22\d{3}|02000|55000|40001|42622|42710|23514)\b", body))
     assert used - explained == set()
-    assert psycopg.errors.lookup("40001") and explained >= {"AB001", "AB002", "AB003"}
+    assert explained >= {"AB001", "AB002", "AB003"}

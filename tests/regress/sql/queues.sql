@@ -53,7 +53,7 @@ select pg_temp.try($$select absurd.create_queue('queues a_cei')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eai')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eni')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_pkey')$$);
-select pg_temp.try($$select absurd.create_queue('queues a_idempotency_key_key')$$);
+select pg_temp.try($$select absurd.create_queue('queues a_ik')$$);
 select absurd.create_queue('queues c_ti');
 select pg_temp.try($$select absurd.create_queue('queues c')$$);
 select absurd.create_queue('queues d_eai');
