@@ -234,6 +234,9 @@ def state_errors(step, run):
     allowed = {"set_task_checkpoint_state": OPEN, "fail_run": ("running", "sleeping")}
     if run["state"] not in allowed.get(step.verb, ("running",)) or task["state"] in ENDED:
         return {"55000"}
+    # Claimed without a lease: there is none to extend.
+    if step.verb == "extend_claim" and run["claim_expires_at"] is None:
+        return {"55000"}
     return set()
 
 
