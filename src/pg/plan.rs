@@ -16,9 +16,10 @@ use super::planning;
 use super::value::Param;
 use crate::error::{Error, Result};
 
-/// How many plans a backend keeps: about thirty queues with every verb in use. The least recently
-/// used one goes first.
-const KEPT: usize = 1024;
+/// The memory that a backend's plans may take: that of some thirty queues with every verb in use. A
+/// plan takes 20 to 200 kB, with its parsed query and what it is planned anew from. The least recently
+/// used ones go first.
+const KEPT_BYTES: usize = 12 << 20;
 
 unsafe extern "C-unwind" {
     fn SPI_prepare_cursor(
@@ -29,6 +30,8 @@ unsafe extern "C-unwind" {
     ) -> pg_sys::SPIPlanPtr;
     fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
     fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
+    fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut pg_sys::List;
+    fn MemoryContextMemAllocated(context: pg_sys::MemoryContext, recurse: bool) -> usize;
 }
 
 /// A SQL statement of the engine. Make it a `static`: its address is its identity.
@@ -82,12 +85,41 @@ impl Scope for Global {
 struct Kept {
     plan: NonNull<pg_sys::_SPI_plan>,
     used: u64,
+    /// Bytes that it takes, once it has been planned and measured.
+    size: Option<usize>,
+}
+
+impl Kept {
+    /// What the plan takes now.
+    fn measure(&self) -> usize {
+        // SAFETY: a plan that was kept and not freed; its sources and their contexts live with it. The
+        // contexts' sizes are read without allocating.
+        unsafe {
+            let sources = SPI_plan_get_plan_sources(self.plan.as_ptr());
+            if sources.is_null() {
+                return 0;
+            }
+            (0..(*sources).length as usize)
+                .map(|i| {
+                    let source: *const pg_sys::CachedPlanSource =
+                        (*(*sources).elements.add(i)).ptr_value.cast();
+                    let planned = (*source).gplan;
+                    let plan = if planned.is_null() { None } else { Some((*planned).context) };
+                    MemoryContextMemAllocated((*source).context, true)
+                        + plan.map_or(0, |context| MemoryContextMemAllocated(context, true))
+                })
+                .sum()
+        }
+    }
 }
 
 #[derive(Default)]
 struct Cache {
     plans: HashMap<usize, HashMap<Box<str>, Kept>>,
-    len: usize,
+    /// What the measured ones take.
+    bytes: usize,
+    /// Prepared since the last measuring: a plan is made when it is first executed.
+    new: Vec<(usize, Box<str>)>,
     clock: u64,
 }
 
@@ -119,9 +151,9 @@ pub(super) fn get(
     }
     CACHE.with_borrow_mut(|cache| {
         let used = cache.clock;
-        cache.len += 1;
+        cache.new.push((identity, scope.key().into()));
         let of_statement = cache.plans.entry(identity).or_default();
-        of_statement.insert(scope.key().into(), Kept { plan, used });
+        of_statement.insert(scope.key().into(), Kept { plan, used, size: None });
     });
     Ok(plan)
 }
@@ -158,19 +190,33 @@ fn prepare(
 
 impl Cache {
     fn make_room(&mut self) {
-        while self.len >= KEPT {
-            let oldest = self
-                .plans
-                .iter()
-                .flat_map(|(id, plans)| plans.iter().map(move |(key, kept)| (kept.used, id, key)))
-                .min_by_key(|(used, ..)| *used)
-                .map(|(_, id, key)| (*id, key.clone()));
-            let Some((identity, key)) = oldest else { return };
-            let kept = self.plans.get_mut(&identity).and_then(|plans| plans.remove(&key));
+        for (identity, key) in std::mem::take(&mut self.new) {
+            let kept = self.plans.get_mut(&identity).and_then(|plans| plans.get_mut(&key));
             if let Some(kept) = kept {
+                let size = kept.measure();
+                self.bytes += size;
+                kept.size = Some(size);
+            }
+        }
+        if self.bytes < KEPT_BYTES {
+            return;
+        }
+        // A quarter at once, so that the search for the oldest is paid seldom.
+        let mut by_age: Vec<(u64, usize, Box<str>)> = self
+            .plans
+            .iter()
+            .flat_map(|(id, plans)| plans.iter().map(|(key, kept)| (kept.used, *id, key.clone())))
+            .collect();
+        by_age.sort_unstable_by_key(|(used, ..)| *used);
+        for (_, identity, key) in by_age {
+            if self.bytes < KEPT_BYTES / 4 * 3 {
+                break;
+            }
+            let Some(plans) = self.plans.get_mut(&identity) else { continue };
+            if let Some(kept) = plans.remove(&key) {
                 // SAFETY: the plan was kept by us and nothing executes it now.
                 unsafe { SPI_freeplan(kept.plan.as_ptr()) };
-                self.len -= 1;
+                self.bytes = self.bytes.saturating_sub(kept.size.unwrap_or(0));
             }
         }
     }
