@@ -25,6 +25,11 @@ extension_sql_file!(
     name = "workflow_tables",
     requires = ["bootstrap"]
 );
+extension_sql_file!(
+    "../sql/schema/execution.sql",
+    name = "execution_tables",
+    requires = ["workflow_tables"]
+);
 extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 
 /// Called by Postgres when it loads the library.

@@ -1,0 +1,4 @@
+//! The interpreter at work: case files, single rules, properties.
+
+mod cases;
+mod player;
