@@ -192,8 +192,13 @@ create table absurd.workflow_schedule (
 create index workflow_schedule_due on absurd.workflow_schedule (next_trigger)
     where not is_paused;
 
-select pg_catalog.pg_extension_config_dump(name, '')
-  from unnest(array['absurd.workflow_definition', 'absurd.workflow_execution',
-                    'absurd.workflow_scope', 'absurd.workflow_step', 'absurd.workflow_value',
-                    'absurd.workflow_timer', 'absurd.workflow_wait', 'absurd.workflow_stimulus',
-                    'absurd.workflow_breaker', 'absurd.workflow_schedule']::regclass[]) name;
+select pg_catalog.pg_extension_config_dump('absurd.workflow_definition', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_execution', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_scope', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_step', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_value', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_timer', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_wait', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_stimulus', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_breaker', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_schedule', '');

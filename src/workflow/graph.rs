@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 
 mod cycles;
 mod regions;
-#[cfg(test)]
-mod tests;
 
 /// Steps of work that one document may cost. Regions and ancestors of nested routers grow with
 /// the square of their number; what people write stays far below.

@@ -166,7 +166,7 @@ impl<'a> Transition<'a> {
 
     /// The branches of a fork have ended, or were ended.
     pub fn fork_ended(&mut self, fork: StepKey, parallel: &Parallel) -> Result<()> {
-        self.clear_timer(fork)?;
+        self.clear_timer(fork, false)?;
         for node in &parallel.barriers {
             self.work.push_back(Work::Inside(StepKey { scope: fork.scope, node: *node }));
         }

@@ -101,17 +101,17 @@ impl<'a> Transition<'a> {
             self.command(Command::ForgetWait { step: key });
         }
         // The timer of a fork goes on until its branches have ended.
-        if !forked { self.clear_timer(key) } else { Ok(()) }
+        if !forked { self.clear_timer(key, waited) } else { Ok(()) }
     }
 
-    /// Gives up the timer that a step may have.
-    pub fn clear_timer(&mut self, key: StepKey) -> Result<()> {
+    /// Gives up the timer that a step may have; `waited`: the step waits for an event.
+    pub fn clear_timer(&mut self, key: StepKey, waited: bool) -> Result<()> {
         let started = self.view.step(key)?.started;
         let transition = self.view.host.transition();
         let before = started.is_some_and(|moment| moment.0 >> 24 != transition);
         let retracted = self.retract(key, |command| matches!(command, Command::SetTimer(_)));
         let node = self.program.node(key.node);
-        if !retracted && before && has_timer(node) && self.fired != Some(key) {
+        if !retracted && before && has_timer(node, waited) && self.fired != Some(key) {
             self.command(Command::ClearTimer { step: Some(key) });
         }
         Ok(())
@@ -252,10 +252,11 @@ impl<'a> Transition<'a> {
     }
 }
 
-/// Whether a running step of the node may have a timer.
-fn has_timer(node: &Node) -> bool {
+/// Whether a running step of the node has a timer.
+fn has_timer(node: &Node, waited: bool) -> bool {
     match &node.operator {
-        Operator::Wait(_) | Operator::Barrier(_) => true,
+        Operator::Wait(_) => !waited || node.timeout.is_some(),
+        Operator::Barrier(_) => true,
         Operator::WaitForEvent { timeout, .. } | Operator::ChildWorkflow { timeout, .. } => {
             timeout.is_some() || node.timeout.is_some()
         }

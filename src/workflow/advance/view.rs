@@ -77,16 +77,24 @@ impl<'h> View<'h> {
     }
 
     pub fn add_scope(&mut self, scope: ScopeRec) {
-        if let Some(container) = scope.parent {
-            self.inner.entry(container).or_default().insert(scope.ordinal, scope.id);
-        }
+        self.index(&scope);
         self.scopes.insert(scope.id, Held { record: Rc::new(scope), dirty: true });
     }
 
     /// Keeps what the host answered, unless the transition knows the record better.
     fn keep_scope(&mut self, record: Rc<ScopeRec>) -> Rc<ScopeRec> {
-        let held = self.scopes.entry(record.id).or_insert(Held { record, dirty: false });
-        held.record.clone()
+        if let Some(held) = self.scopes.get(&record.id) {
+            return held.record.clone();
+        }
+        self.index(&record);
+        self.scopes.insert(record.id, Held { record: record.clone(), dirty: false });
+        record
+    }
+
+    fn index(&mut self, scope: &ScopeRec) {
+        if let Some(container) = scope.parent {
+            self.inner.entry(container).or_default().insert(scope.ordinal, scope.id);
+        }
     }
 
     pub fn inner(&mut self, container: StepKey, ordinal: u32) -> Result<Option<Rc<ScopeRec>>> {
@@ -97,10 +105,7 @@ impl<'h> View<'h> {
             return Ok(None);
         }
         let found = self.host.inner(container, ordinal)?;
-        Ok(found.map(|record| {
-            self.inner.entry(container).or_default().insert(ordinal, record.id);
-            self.keep_scope(record)
-        }))
+        Ok(found.map(|record| self.keep_scope(record)))
     }
 
     /// All inner instances of a container, by ordinal.
@@ -110,8 +115,7 @@ impl<'h> View<'h> {
             false => self.host.all_inner(container)?,
         };
         for record in stored {
-            let record = self.keep_scope(record);
-            self.inner.entry(container).or_default().insert(record.ordinal, record.id);
+            self.keep_scope(record);
         }
         let known = self.inner.get(&container).into_iter().flat_map(BTreeMap::values);
         let known: Vec<ScopeId> = known.copied().collect();

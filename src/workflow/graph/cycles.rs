@@ -112,8 +112,8 @@ impl Graph {
     }
 }
 
-/// Nodes of which each waits for the one before it and the first for the last; none if there are
-/// no such nodes.
+/// Nodes of which each waits for the one before it and the first, the smallest, for the last; none
+/// if there are no such nodes.
 fn cycle(before: &[Vec<u32>]) -> Option<Vec<u32>> {
     let mut after = vec![Vec::new(); before.len()];
     for (node, list) in (0u32..).zip(before) {
@@ -140,6 +140,8 @@ fn cycle(before: &[Vec<u32>]) -> Option<Vec<u32>> {
     }
     let mut cycle = path.split_off(seen[at]?);
     cycle.reverse();
+    let first = cycle.iter().enumerate().min_by_key(|(_, node)| **node).map_or(0, |(at, _)| at);
+    cycle.rotate_left(first);
     Some(cycle)
 }
 

@@ -1,6 +1,7 @@
 //! A host in memory that also carries commands out: queue tasks with attempts and retries, events,
 //! timers, child runs, breakers, and a clock that only moves when told.
 
+mod commands;
 mod host;
 
 use std::cell::Cell;
@@ -15,7 +16,7 @@ use crate::workflow::program::Program;
 use crate::workflow::records::{
     BreakerRec, ChildRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerRec,
 };
-use crate::workflow::stimulus::{Changes, Command, SpawnTask, Stimulus};
+use crate::workflow::stimulus::{Changes, SpawnTask, Stimulus};
 
 use super::advance_within;
 
@@ -86,6 +87,8 @@ pub struct Memory {
     /// How often each step has started.
     pub starts: BTreeMap<StepKey, u32>,
     pub finishes: u32,
+    /// Whether each transition is tried once, thrown away, and done again.
+    pub rehearses: bool,
 }
 
 impl Memory {
@@ -133,6 +136,7 @@ impl Memory {
             written: 0,
             starts: BTreeMap::new(),
             finishes: 0,
+            rehearses: false,
         }
     }
 
@@ -148,6 +152,11 @@ impl Memory {
             let program = self.program.clone();
             let run = self.stored.run.clone();
             let bound = self.bound;
+            if self.rehearses {
+                let lost = advance_within(&program, self, &run, stimulus.clone(), bound).unwrap();
+                let again = advance_within(&program, self, &run, stimulus.clone(), bound).unwrap();
+                assert_eq!(lost, again);
+            }
             let changes = advance_within(&program, self, &run, stimulus, bound).unwrap();
             self.store(changes);
         }
@@ -190,114 +199,24 @@ impl Memory {
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
-        match command {
-            Command::SpawnTask(spawn) => self.spawn(*spawn),
-            Command::CancelTask { step, task } => {
-                let at = self.of_step[&step];
-                assert_eq!(self.tasks[at].id, task);
-                self.seen.cancelled.push(step);
-                if matches!(self.tasks[at].state, TaskState::Ready | TaskState::Sleeping) {
-                    self.tasks[at].state = TaskState::Cancelled;
-                }
-            }
-            Command::EmitEvent { name, payload } => {
-                self.seen.emitted.push((name.clone(), payload.clone()));
-                self.emit(&name, payload);
-            }
-            Command::WaitEvent { step, name } => match self.events.get(&name).cloned() {
-                Some(payload) => {
-                    self.queue.push_back(Stimulus::EventArrived { step, event: name, payload });
-                }
-                None => assert_eq!(self.stored.waits.insert(step, name), None),
-            },
-            Command::ForgetWait { step } => {
-                assert!(self.stored.waits.remove(&step).is_some(), "{step:?} has no wait");
-            }
-            Command::SetTimer(timer) => {
-                assert_eq!(self.stored.timers.insert(timer.step, timer), None);
-            }
-            Command::ClearTimer { step } => {
-                assert!(self.stored.timers.remove(&step).is_some(), "{step:?} has no timer");
-            }
-            Command::StartChild { step, branch, workflow, version, inputs } => {
-                let run = Uuid::from_u128(1000 + self.stored.children.len() as u128);
-                let status = RunStatus::Running;
-                let child =
-                    ChildRec { branch: branch.clone(), run, status, result: None, error: None };
-                let before = self.stored.children.insert((step, branch.clone()), child);
-                assert_eq!(before, None);
-                self.seen.children.push((step, branch, workflow, version, inputs));
-            }
-            Command::CancelChildren { step } => {
-                for ((of, _), child) in &mut self.stored.children {
-                    if *of == step && !child.status.is_final() {
-                        child.status = RunStatus::Cancelled;
-                        let branch = child.branch.clone();
-                        self.queue.push_back(Stimulus::ChildFinished { step, branch });
-                    }
-                }
-            }
-            Command::FinishRun { status } => {
-                assert_eq!(self.stored.run.status, status);
-                self.finishes += 1;
-                self.stored.timers.clear();
-                self.stored.waits.clear();
-            }
+    /// Replaces every JSON value by one read from its text, so that nothing is shared with what the
+    /// interpreter made.
+    pub fn reload(&mut self) {
+        let fresh = |json: &mut Option<Json>| {
+            *json = json.take().map(|json| Json::from_text(json.text().to_owned()));
+        };
+        for step in self.stored.steps.values_mut() {
+            let step = Rc::make_mut(step);
+            fresh(&mut step.result);
+            fresh(&mut step.error);
         }
-    }
-
-    fn spawn(&mut self, spawn: SpawnTask) {
-        let step = spawn.step;
-        let adopted = spawn.idempotency_key.as_ref().and_then(|key| self.keys.get(key)).copied();
-        let at = adopted.unwrap_or(self.tasks.len());
-        assert_eq!(self.of_step.insert(step, at), None, "two tasks for {}", spawn.path);
-        if adopted.is_none() {
-            let id = Uuid::from_u128(0xf000 + at as u128);
-            if let Some(key) = &spawn.idempotency_key {
-                self.keys.insert(key.clone(), at);
-            }
-            self.seen.spawned.push(spawn.clone());
-            let due = self.now;
-            self.tasks.push(Task { id, spawn, state: TaskState::Ready, attempt: 1, due });
-            let record = self.stored.steps.get_mut(&step).unwrap();
-            Rc::make_mut(record).task = Some(id);
-            return;
+        for scope in self.stored.scopes.values_mut() {
+            let scope = Rc::make_mut(scope);
+            fresh(&mut scope.item);
+            fresh(&mut scope.result);
+            fresh(&mut scope.error);
         }
-        let task = self.tasks[at].clone();
-        self.queue.push_back(Stimulus::TaskSpawned { step, task: task.id });
-        let attempts = task.attempt;
-        match task.state {
-            TaskState::Completed(result) => {
-                self.queue.push_back(Stimulus::TaskCompleted { step, result, attempts });
-            }
-            TaskState::Failed(error) => {
-                let last = true;
-                self.queue.push_back(Stimulus::AttemptFailed { step, error, attempts, last });
-            }
-            TaskState::Cancelled => self.queue.push_back(Stimulus::TaskCancelled { step }),
-            TaskState::Ready | TaskState::Sleeping => {}
-        }
-    }
-
-    /// Emits an event: the first emission of a name stands.
-    pub fn emit(&mut self, name: &str, payload: Json) {
-        if self.events.contains_key(name) {
-            return;
-        }
-        self.events.insert(name.to_owned(), payload.clone());
-        let waiting: Vec<StepKey> = self
-            .stored
-            .waits
-            .iter()
-            .filter(|(_, event)| *event == name)
-            .map(|(step, _)| *step)
-            .collect();
-        for step in waiting {
-            self.stored.waits.remove(&step);
-            let (event, payload) = (name.to_owned(), payload.clone());
-            self.queue.push_back(Stimulus::EventArrived { step, event, payload });
-        }
+        self.stored.run.inputs = Json::from_text(self.stored.run.inputs.text().to_owned());
     }
 
     /// Runs what is queued.

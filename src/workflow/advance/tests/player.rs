@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::workflow::compile::compile;
 use crate::workflow::document;
 use crate::workflow::json::Json;
-use crate::workflow::program::{Program, ScopeIx};
+use crate::workflow::program::{NodeIx, Program, ScopeIx, ScopeKind};
 use crate::workflow::records::{RunStatus, ScopeId, ScopePhase, StepKey};
 use crate::workflow::state::state_of;
 use crate::workflow::step_state::StepState;
@@ -149,7 +149,7 @@ impl Player {
             return;
         }
         let program = &self.memory.program;
-        for node in program.scope(scope.scope).nodes.clone().map(crate::workflow::program::NodeIx) {
+        for node in program.scope(scope.scope).nodes.clone().map(NodeIx) {
             let key = StepKey { scope: id, node };
             let step = self.memory.stored.steps.get(&key).map(|step| &**step);
             let state = state_of(step, scope.phase);
@@ -169,7 +169,7 @@ impl Player {
     /// The nodes in the branches of a container that never started them.
     fn unstarted(
         &self,
-        node: crate::workflow::program::NodeIx,
+        node: NodeIx,
         path: &str,
         state: StepState,
         states: &mut BTreeMap<String, String>,
@@ -183,13 +183,34 @@ impl Player {
         for branch in &program.node(node).inner {
             let branch: ScopeIx = *branch;
             let scope = program.scope(branch);
-            let crate::workflow::program::ScopeKind::Branch { name, .. } = &scope.kind else {
+            let ScopeKind::Branch { name, .. } = &scope.kind else {
                 continue;
             };
-            for node in scope.nodes.clone().map(crate::workflow::program::NodeIx) {
+            for node in scope.nodes.clone().map(NodeIx) {
                 let path = format!("{path}.{name}/{}", program.node(node).id);
                 states.insert(path.clone(), inner.as_str().to_owned());
                 self.unstarted(node, &path, inner, states);
+            }
+        }
+    }
+
+    /// The paths of the nodes that an instance holds, those inside its branches included.
+    pub fn ids_below(&self, id: ScopeId) -> BTreeMap<NodeIx, String> {
+        let mut ids = BTreeMap::new();
+        let scope = &self.memory.stored.scopes[&id];
+        self.add_ids(scope.scope, &scope.path, &mut ids);
+        ids
+    }
+
+    fn add_ids(&self, scope: ScopeIx, prefix: &str, ids: &mut BTreeMap<NodeIx, String>) {
+        let program = &self.memory.program;
+        for ix in program.scope(scope).nodes.clone().map(NodeIx) {
+            let node = program.node(ix);
+            ids.insert(ix, format!("{prefix}{}", node.id));
+            for inner in &node.inner {
+                if let ScopeKind::Branch { name, .. } = &program.scope(*inner).kind {
+                    self.add_ids(*inner, &format!("{prefix}{}.{name}/", node.id), ids);
+                }
             }
         }
     }
@@ -211,4 +232,45 @@ pub fn document(nodes: Value) -> Value {
     let tasks: serde_json::Map<String, Value> =
         nodes.map(|node| (node["task_id"].as_str().unwrap().to_owned(), node.clone())).collect();
     json!({"name": "doc", "tasks": tasks})
+}
+
+/// A task of the function `f.<id>`.
+pub fn task(id: &str, dependencies: &[&str]) -> Value {
+    node(id, "task", dependencies, json!({"function": format!("f.{id}")}))
+}
+
+/// A node with its operator's own fields.
+pub fn node(id: &str, operator: &str, dependencies: &[&str], fields: Value) -> Value {
+    let common = json!({"task_id": id, "operator_type": operator, "dependencies": dependencies});
+    with(common, fields)
+}
+
+/// The node with more fields.
+pub fn with(mut node: Value, fields: Value) -> Value {
+    let fields = fields.as_object().unwrap().clone();
+    node.as_object_mut().unwrap().extend(fields);
+    node
+}
+
+/// `branch_workflows` and `branches` of a parallel: a branch is a name with its nodes.
+pub fn branches(branches: &[(&str, Value)]) -> Value {
+    let mut ids = serde_json::Map::new();
+    let mut documents = serde_json::Map::new();
+    for (name, nodes) in branches {
+        let list = nodes.as_array().unwrap().iter().map(|node| node["task_id"].clone());
+        ids.insert((*name).to_owned(), list.collect());
+        documents.insert((*name).to_owned(), document(nodes.clone()));
+    }
+    json!({"branches": ids, "branch_workflows": documents})
+}
+
+/// `branch_workflows` and `branches` of a multi_choice: name, condition, nodes.
+pub fn choices(choices: &[(&str, &str, Value)]) -> Value {
+    let plain: Vec<(&str, Value)> = choices.iter().map(|c| (c.0, c.2.clone())).collect();
+    let mut fields = branches(&plain);
+    for (name, condition, _) in choices {
+        let tasks = fields["branches"][name].clone();
+        fields["branches"][name] = json!({"condition": condition, "tasks": tasks});
+    }
+    fields
 }
