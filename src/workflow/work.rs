@@ -122,17 +122,15 @@ pub fn retry(
     retry::run(session, queue, task, &failed, options)
 }
 
-/// Emits an event and wakes the runs and the steps that wait for it. The first emission of a name
-/// stands, later ones change nothing.
+/// Emits events, none of them twice, and wakes the runs and the steps that wait for them. The first
+/// emission of a name stands, later ones change nothing.
 ///
 /// # Errors
 /// 42P01 for an unknown queue; 40001 when the transaction keeps a snapshot that does not show every
 /// waiter.
-pub fn emit(session: &Session, queue: &QueueName, name: &str, payload: Jsonb) -> Result<()> {
-    match emit::run(session, queue, name, payload)? {
-        true => events::emitted(session, queue, name, payload),
-        false => Ok(()),
-    }
+pub fn emit(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Result<()> {
+    let new = emit::run(session, queue, events)?;
+    events::emitted(session, queue, new.into_iter().map(|place| events[place]))
 }
 
 /// Tells the steps that follow tasks which have ended otherwise than by their own tree.

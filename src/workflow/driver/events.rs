@@ -3,7 +3,7 @@
 //! An emitter and a waiter of one event exclude each other by the event's lock, so either the emitter
 //! sees the registered wait, or the waiter sees the event.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use uuid::Uuid;
 
@@ -130,33 +130,45 @@ pub fn emit(
     locked: bool,
 ) -> Result<()> {
     let mut seen = HashSet::new();
-    for (name, payload) in emits {
-        if !seen.insert(name.clone()) {
-            continue;
-        }
-        if locked {
-            emit_now(drive, &view.queue, &name, payload.text())?;
-        } else {
-            inbox::put_emit(drive, view, &name, &payload)?;
-        }
+    let emits: Vec<_> = emits.into_iter().filter(|(name, _)| seen.insert(name.clone())).collect();
+    if !locked {
+        return emits
+            .iter()
+            .try_for_each(|(name, payload)| inbox::put_emit(drive, view, name, payload));
     }
-    Ok(())
+    let emits: Vec<(&str, &str)> =
+        emits.iter().map(|(name, payload)| (name.as_str(), payload.text())).collect();
+    emit_now(drive, &view.queue, &emits)
 }
 
-/// Emits one event and tells the waiting steps of every tree.
-pub fn emit_now(drive: &mut Drive, queue: &QueueName, name: &str, payload: &str) -> Result<()> {
-    let payload = Jsonb::from_text(payload)?;
-    if emit::run(drive.session, queue, name, payload)? {
+/// Emits events, none of them twice, and tells the waiting steps of every tree.
+pub fn emit_now(drive: &mut Drive, queue: &QueueName, emits: &[(&str, &str)]) -> Result<()> {
+    if emits.is_empty() {
+        return Ok(());
+    }
+    let events = emits
+        .iter()
+        .map(|(name, payload)| Ok((*name, Jsonb::from_text(payload)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for place in emit::run(drive.session, queue, &events)? {
+        let (name, payload) = events[place];
         let roots = inbox::put_event(drive.session, queue, name, payload)?;
         drive.tell(roots);
     }
     Ok(())
 }
 
-/// After emit_event: tells the steps that wait for an event that was emitted just now, and lets
-/// those go on whose trees are free.
-pub fn emitted(session: &Session, queue: &QueueName, name: &str, payload: Jsonb) -> Result<()> {
-    let roots = inbox::put_event(session, queue, name, payload)?;
+/// After emit_event: tells the steps that wait for events that were emitted just now, and lets those
+/// go on whose trees are free.
+pub fn emitted<'e>(
+    session: &Session,
+    queue: &QueueName,
+    events: impl Iterator<Item = (&'e str, Jsonb)>,
+) -> Result<()> {
+    let mut roots = BTreeSet::new();
+    for (name, payload) in events {
+        roots.extend(inbox::put_event(session, queue, name, payload)?);
+    }
     inbox::try_roots(session, roots)
 }
 

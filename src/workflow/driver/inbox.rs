@@ -249,7 +249,7 @@ fn read(
             let name = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             let body = value.get("payload").unwrap_or(&Value::Null).to_string();
             drive.holds_events = true;
-            events::emit_now(drive, &queue, &name, &body)?;
+            events::emit_now(drive, &queue, &[(&name, &body)])?;
         }
         _ => {}
     }
