@@ -5,16 +5,29 @@
 //! once, when asked. Cloning shares.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Both {
     text: OnceCell<String>,
     value: OnceCell<Value>,
+    /// Gives the text when it is first asked for.
+    source: Option<Box<dyn Fn() -> String>>,
+}
+
+impl fmt::Debug for Both {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.value.get(), self.text.get()) {
+            (Some(value), _) => write!(f, "{value}"),
+            (None, Some(text)) => f.write_str(text),
+            (None, None) => f.write_str("(not read)"),
+        }
+    }
 }
 
 /// A JSON value as text, as a value, or both.
@@ -24,11 +37,16 @@ pub struct Json(Rc<Both>);
 impl Json {
     /// From JSON text that is known to be valid: a `jsonb`'s.
     pub fn from_text(text: String) -> Self {
-        Self(Rc::new(Both { text: OnceCell::from(text), value: OnceCell::new() }))
+        Self(Rc::new(Both { text: OnceCell::from(text), ..Both::default() }))
+    }
+
+    /// From JSON text that `source` gives if it is ever asked for.
+    pub fn deferred(source: impl Fn() -> String + 'static) -> Self {
+        Self(Rc::new(Both { source: Some(Box::new(source)), ..Both::default() }))
     }
 
     pub fn from_value(value: Value) -> Self {
-        Self(Rc::new(Both { text: OnceCell::new(), value: OnceCell::from(value) }))
+        Self(Rc::new(Both { value: OnceCell::from(value), ..Both::default() }))
     }
 
     pub fn null() -> Self {
@@ -37,9 +55,10 @@ impl Json {
 
     /// The value as JSON text.
     pub fn text(&self) -> &str {
-        self.0.text.get_or_init(|| match self.0.value.get() {
-            Some(value) => value.to_string(),
-            None => "null".to_owned(),
+        self.0.text.get_or_init(|| match (self.0.value.get(), &self.0.source) {
+            (Some(value), _) => value.to_string(),
+            (None, Some(source)) => source(),
+            (None, None) => "null".to_owned(),
         })
     }
 
@@ -75,5 +94,7 @@ mod tests {
         assert_eq!(parsed.value().unwrap()["a"].to_string(), "1.50");
         assert_eq!(Json::from_value(serde_json::json!([1])).text(), "[1]");
         assert_eq!(Json::null(), Json::from_text("null".to_owned()));
+        let deferred = Json::deferred(|| "[2]".to_owned());
+        assert_eq!(deferred, Json::from_value(serde_json::json!([2])));
     }
 }

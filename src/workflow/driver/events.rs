@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::rows::int;
+use super::rows::{self, int};
 use super::view::View;
 use super::{Drive, inbox};
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ pub fn arrived(
     let mut emitted: BTreeMap<String, Json> = BTreeMap::new();
     for row in session.run(&EMITTED, queue, params![names.clone()])? {
         let payload = row.get::<Jsonb>(1)?;
-        let payload = payload.map_or_else(Json::null, |value| Json::from_text(value.to_text()));
+        let payload = payload.map_or_else(Json::null, rows::of_jsonb);
         emitted.insert(row.need(0)?, payload);
     }
     if session.keeps_snapshot() {

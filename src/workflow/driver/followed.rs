@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::view::View;
-use super::{Drive, inbox, load};
+use super::{Drive, inbox, load, rows};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -102,7 +102,7 @@ pub fn complete(
     if !task::complete(session, queue, run, payload)? {
         return late(session, queue, run);
     }
-    let result = payload.map_or_else(Json::null, |value| Json::from_text(value.to_text()));
+    let result = payload.map_or_else(Json::null, rows::of_jsonb);
     let (ended, attempts) = (vec![held.task], natural(held.attempts));
     held.tell(
         session,
@@ -150,7 +150,7 @@ fn failed(step: StepKey, attempt: &Attempt) -> Stimulus {
     }
     Stimulus::AttemptFailed {
         step,
-        error: Json::from_text(attempt.reason.to_text()),
+        error: rows::of_jsonb(attempt.reason),
         attempts: natural(attempt.attempt),
         last: attempt.last,
     }
@@ -245,7 +245,7 @@ pub fn outcome(view: &View, step: StepKey, task: Uuid) -> Result<Option<Stimulus
     };
     let json = |column| -> Result<Json> {
         let value = row.get::<Jsonb>(column)?;
-        Ok(value.map_or_else(Json::null, |value| Json::from_text(value.to_text())))
+        Ok(value.map_or_else(Json::null, rows::of_jsonb))
     };
     let attempts = natural(row.need(3)?);
     Ok(match row.need::<String>(0)?.as_str() {

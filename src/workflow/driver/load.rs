@@ -19,19 +19,24 @@ static RUN: Statement = Statement::new(concat!(
       where e.workflow_run_id = $1"
 ));
 /// The running steps that follow a task, with their scopes and runs.
+///
+/// The steps are found first: the planner, which knows nothing of sizes, must not begin with the tree.
 static FOLLOWERS: Statement = Statement::new(concat!(
-    "select ",
+    "with s as materialized (
+        select * from absurd.workflow_step where task_id = $1 and state = 'running'
+     )
+     select ",
     scope_columns!(),
     ", ",
     step_columns!(),
     ", ",
     run_columns!(),
-    " from absurd.workflow_step s
+    " from s
        join absurd.workflow_scope c
          on c.workflow_run_id = s.workflow_run_id and c.scope = s.scope
        join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
        join absurd.workflow_run w on w.workflow_run_id = s.workflow_run_id
-      where s.task_id = $1 and s.state = 'running' and e.root_run_id = $2"
+      where e.root_run_id = $2"
 ));
 
 /// A run with its program.

@@ -72,9 +72,14 @@ pub fn optional_number(row: &Row, column: usize) -> Result<Option<u32>> {
     row.get::<i32>(column)?.map(natural).transpose()
 }
 
-/// A `jsonb` whose text is parsed when its value is asked for.
+/// A `jsonb` that is unpacked when it is asked for, if it is. The row lives as long as the call.
 pub fn json(row: &Row, column: usize) -> Result<Option<Json>> {
-    Ok(row.get::<Jsonb>(column)?.map(|value| Json::from_text(value.to_text())))
+    Ok(row.get::<Jsonb>(column)?.map(of_jsonb))
+}
+
+/// As [`json`], for a value at hand.
+pub fn of_jsonb(value: Jsonb) -> Json {
+    Json::deferred(move || value.to_text())
 }
 
 pub fn node(program: &Program, index: u32) -> Result<NodeIx> {

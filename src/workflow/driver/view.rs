@@ -312,7 +312,7 @@ impl Host for View<'_> {
         let Some(row) = found.first() else { return Ok(None) };
         // An event without a payload is an event with JSON null.
         let payload = row.get::<Jsonb>(0)?;
-        Ok(Some(payload.map_or_else(Json::null, |payload| Json::from_text(payload.to_text()))))
+        Ok(Some(payload.map_or_else(Json::null, rows::of_jsonb)))
     }
 
     fn breaker(&mut self, node: &str) -> Result<BreakerRec> {
