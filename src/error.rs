@@ -41,6 +41,8 @@ pub enum Error {
     NameTaken { queue: String, relation: String, by: String },
     /// The queue exists with other properties (42710).
     QueueExists { queue: String, rule: String },
+    /// Something else has the name that this would get (42710).
+    Exists { what: String, rule: String, hint: &'static str },
     /// A row that this call resolved to vanished under it (40001).
     Vanished { what: &'static str, key: String, queue: String },
     /// The transaction's snapshot is older than something that the call must not miss (40001).
@@ -103,7 +105,7 @@ impl Error {
             Self::RunFailed { .. } => "AB002",
             Self::WrongState { .. } => "55000",
             Self::NameTaken { .. } => "42P07",
-            Self::QueueExists { .. } => "42710",
+            Self::QueueExists { .. } | Self::Exists { .. } => "42710",
             Self::Vanished { .. } | Self::Serialization { .. } => "40001",
             Self::WeekTaken { .. } => "42P07",
             Self::Busy { .. } => "55P03",
@@ -152,6 +154,7 @@ impl Error {
                 .into(),
             ),
             Self::NameTaken { .. } => Some("Choose another queue name.".into()),
+            Self::Exists { hint, .. } => Some((*hint).into()),
             Self::Cancelled { .. } => Some("Stop working on the task.".into()),
             Self::RunFailed { .. } => {
                 Some("Stop working on this run; the task goes on, if at all, in another.".into())
@@ -203,7 +206,9 @@ impl fmt::Display for Error {
             Self::RunFailed { run, queue } => {
                 write!(f, "Run \"{run}\" has already failed in queue \"{queue}\"")
             }
-            Self::WrongState { what, rule, .. } => write!(f, "{what} {rule}"),
+            Self::WrongState { what, rule, .. } | Self::Exists { what, rule, .. } => {
+                write!(f, "{what} {rule}")
+            }
             Self::NameTaken { queue, .. } => {
                 write!(f, "Queue name \"{queue}\" collides with relations that exist")
             }

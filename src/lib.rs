@@ -25,6 +25,33 @@ extension_sql_file!(
     name = "workflow_tables",
     requires = ["bootstrap"]
 );
+extension_sql_file!(
+    "../sql/schema/execution.sql",
+    name = "execution_tables",
+    requires = ["workflow_tables"]
+);
+extension_sql_file!(
+    "../sql/schema/execution_comments.sql",
+    name = "execution_comments",
+    requires = [
+        "execution_tables",
+        register_workflow,
+        register_workflow_yaml,
+        get_workflow,
+        list_workflows,
+        start_workflow,
+        workflow_run_steps,
+        workflow_run_context,
+        pause_workflow,
+        resume_workflow,
+        advance_timers,
+        run_schedules,
+        add_workflow_items,
+        workflow_diagram,
+        workflow_run_diagram,
+        workflow_execution_forget,
+    ]
+);
 extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 
 /// Called by Postgres when it loads the library.

@@ -8,7 +8,12 @@ alter table {t} add column workflow_run_id pg_catalog.uuid;
 alter table {t} add column cancel_at timestamp with time zone;
 -- True once a task with a cancellation rule has ended, so that the index on rules forgets it.
 alter table {t} add column cancel_done boolean;
+-- Of tasks that steps of executed workflow runs follow.
+alter table {t} add column workflow_step boolean;
+alter table {t} add column attempt_timeout double precision;
+alter table {t} add column leave_late boolean;
 
 alter table {r} add column last_heartbeat timestamp with time zone;
 alter table {r} add column tenant_id pg_catalog.text;
-alter table {r} add column priority smallint not null default 0
+alter table {r} add column priority smallint not null default 0;
+alter table {r} add column attempt_ends_at timestamp with time zone

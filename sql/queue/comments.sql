@@ -20,6 +20,9 @@ comment on column {t}.idempotency_key is 'Key that spawn_task finds the task by,
 comment on column {t}.workflow_run_id is 'Workflow run that the task belongs to.';
 comment on column {t}.cancel_at is 'When a cancellation rule comes due, infinity for not yet, null for not known yet.';
 comment on column {t}.cancel_done is 'True once a task with a cancellation rule has ended.';
+comment on column {t}.workflow_step is 'True when steps of executed workflow runs follow the task.';
+comment on column {t}.attempt_timeout is 'Seconds that an attempt may take from its claim, null for any number.';
+comment on column {t}.leave_late is 'Whether a worker whose attempt ran out of time is told nothing when it reports.';
 
 comment on table {r} is 'Runs of a queue''s tasks, a row per attempt.';
 comment on column {r}.run_id is 'Id of the run, a UUID of version 7.';
@@ -39,6 +42,7 @@ comment on column {r}.failure_reason is 'Why the run failed.';
 comment on column {r}.created_at is 'When the run was made.';
 comment on column {r}.last_heartbeat is 'When the worker was last heard of: a claim or an extended lease.';
 comment on column {r}.tenant_id is 'Whom the task is for.';
+comment on column {r}.attempt_ends_at is 'When the attempt runs out of its time, null for never.';
 comment on column {r}.priority is 'From -8 to 8: among runs that are ready, the higher are claimed first.';
 
 comment on table {c} is 'Checkpoints of a queue''s tasks: what their steps have stored.';

@@ -21,6 +21,9 @@ create index if not exists {r_rdy} on {r} (priority desc, available_at, run_id)
 -- Leases in the order in which they expire.
 create index if not exists {r_cei} on {r} (claim_expires_at)
     where state = 'running' and claim_expires_at is not null;
+-- Attempts with a limit, in the order in which they run out of it.
+create index if not exists {r_aei} on {r} (attempt_ends_at)
+    where state = 'running' and attempt_ends_at is not null;
 create index if not exists {r_end} on {r} ((coalesce(completed_at, failed_at)))
     where coalesce(completed_at, failed_at) is not null;
 

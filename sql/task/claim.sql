@@ -8,7 +8,7 @@
 -- itself, so that none is handed out late whoever wrote its row.
 with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
-           t.max_attempts, t.headers, r.wake_event, r.event_payload,
+           t.max_attempts, t.headers, r.wake_event, r.event_payload, t.attempt_timeout,
            t.state in ('pending', 'running', 'sleeping') as open,
            coalesce({deadline} > timezone('UTC', $1), true) as in_time
       from {r} r
@@ -43,7 +43,8 @@ with head as materialized (
 ), claimed as (
     update {r} r
        set state = 'running', claimed_by = $3, claim_expires_at = $4, available_at = $1,
-           started_at = $1, last_heartbeat = $1
+           started_at = $1, last_heartbeat = $1,
+           attempt_ends_at = $1 + make_interval(secs => ready.attempt_timeout)
       from ready
      where r.run_id = ready.run_id and ready.usable
 ), started as (

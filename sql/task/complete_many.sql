@@ -1,10 +1,11 @@
--- Completes running runs and their tasks: $1 runs, $2 payloads, $3 now. Runs are locked in one order.
+-- Completes running runs and their tasks, but for tasks that workflow steps follow: $1 runs, $2 payloads, $3 now. Runs are locked in one order.
 -- Returns each run that was running, with a false flag when its task has ended already.
 with held as materialized (
     select r.run_id, given.payload
       from rows from (unnest($1), unnest($2)) as given (run_id, payload)
       join {r} r on r.run_id = given.run_id
-     where r.state = 'running'
+      join {t} t on t.task_id = r.task_id
+     where r.state = 'running' and t.workflow_step is not true
      order by r.run_id
        for no key update of r
 ), done as (
@@ -19,6 +20,7 @@ with held as materialized (
            cancel_done = case when t.cancellation is not null then true else t.cancel_done end
       from done
      where t.task_id = done.task_id and t.state in ('pending', 'running', 'sleeping')
+       and t.workflow_step is not true
     returning done.run_id
 ), waits as (
     delete from {w} w using done where w.run_id = done.run_id

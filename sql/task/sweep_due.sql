@@ -1,4 +1,5 @@
--- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. What is locked,
+-- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. Returns a row a task,
+-- with its id when steps of workflow runs follow it. What is locked,
 -- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
 -- without the engine's doing is only taken off the list, and one whose rule the engine has not seen, or
 -- that has come due otherwise since, gets its instant.
@@ -54,3 +55,4 @@ update {t} t
   left join sound on sound.task_id = listed.task_id
  where t.task_id = listed.task_id
    and (sound.task_id is not null or not listed.open or listed.due_at is null or listed.due_at > $1)
+returning case when sound.task_id is not null and t.workflow_step then t.task_id end

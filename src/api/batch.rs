@@ -4,12 +4,12 @@ use pgrx::prelude::*;
 
 use super::required;
 use crate::error::{Error, Result};
-use crate::event::{check_name, emit};
+use crate::event::check_name;
 use crate::pg::value::JsonbArray;
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
 use crate::queue::QueueName;
-use crate::task::{batch, fail};
-use crate::workflow::link;
+use crate::task::batch;
+use crate::workflow::{link, work};
 
 /// Spawns many tasks.
 #[pg_extern]
@@ -48,7 +48,7 @@ fn complete_runs(
         let queue = QueueName::parse(p_queue_name)?;
         let runs = elements(p_run_ids, batch::RUNS)?;
         let states = beside(p_states, "p_states", runs.len(), batch::RUNS)?;
-        batch::complete(session, &queue, &runs, states)
+        work::complete_many(session, &queue, &runs, states)
     })
 }
 
@@ -67,7 +67,7 @@ fn fail_runs(
         batch::check_distinct(&runs)?;
         // Runs are locked in one order, as everywhere.
         for index in in_order(&runs) {
-            fail::run(session, &queue, runs[index], reasons[index], p_retry_at)
+            work::fail(session, &queue, runs[index], reasons[index], p_retry_at)
                 .map_err(|error| error.at(batch::RUNS, index))?;
         }
         Ok(())
@@ -97,7 +97,7 @@ fn emit_events(
                 events.push((&names[index], payloads[index].map_or_else(Jsonb::null, Ok)?));
             }
         }
-        emit::run(session, &queue, &events)
+        work::emit(session, &queue, &events)
     })
 }
 

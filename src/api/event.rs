@@ -10,6 +10,7 @@ use crate::event::{check_name, emit, wait};
 use crate::pg::trigger::Fired;
 use crate::pg::{Jsonb, Uuid, call, session};
 use crate::queue::QueueName;
+use crate::workflow::work;
 
 /// Awaits an event as a step of a running run.
 #[pg_extern]
@@ -54,6 +55,6 @@ fn emit_event(
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
         let name = check_name(p_event_name)?;
-        emit::run(session, &queue, &[(name, p_payload.map_or_else(Jsonb::null, Ok)?)])
+        work::emit(session, &queue, &[(name, p_payload.map_or_else(Jsonb::null, Ok)?)])
     })
 }

@@ -10,6 +10,8 @@ mod batch;
 mod checkpoint;
 mod cron;
 mod event;
+mod execution;
+mod execution_view;
 mod maintenance;
 mod queue;
 mod task;
@@ -29,4 +31,9 @@ fn required<T>(value: Option<T>, argument: impl Into<Cow<'static, str>>) -> Resu
 /// A queue that may be left out, which means all.
 fn optional_queue(name: Option<&str>) -> Result<Option<QueueName>> {
     name.map(|name| QueueName::parse(Some(name))).transpose()
+}
+
+/// A UUID as the records of executed runs have it.
+fn plain(id: crate::pg::Uuid) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(*id.as_bytes())
 }

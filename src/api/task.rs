@@ -9,8 +9,8 @@ use crate::queue::QueueName;
 use crate::task::backoff::Backoff;
 use crate::task::options::{RetryOptions, SpawnOptions};
 use crate::task::spawn::{self, Order, Spawned};
-use crate::task::{cancel, claim, complete, fail, lease, result, retry, schedule};
-use crate::workflow::link;
+use crate::task::{lease, result, schedule};
+use crate::workflow::{link, work};
 
 pub(super) fn spawned_row(spawned: Spawned) -> (Uuid, Option<Uuid>, i32, bool) {
     (spawned.task_id, spawned.run_id, spawned.attempt, spawned.created)
@@ -65,7 +65,7 @@ fn claim_task(
     let claimed = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
         let timeout = p_claim_timeout.unwrap_or(30);
-        claim::run(session, &queue, p_worker_id, timeout, p_qty.unwrap_or(1))
+        work::claim(session, &queue, p_worker_id, timeout, p_qty.unwrap_or(1))
     });
     TableIterator::new(claimed.into_iter().map(|run| {
         (
@@ -92,7 +92,7 @@ fn complete_run(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
-        complete::run(session, &queue, required(p_run_id, "p_run_id")?, p_state)
+        work::complete(session, &queue, required(p_run_id, "p_run_id")?, p_state)
     })
 }
 
@@ -107,7 +107,7 @@ fn fail_run(
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
         let run = required(p_run_id, "p_run_id")?;
-        fail::run(session, &queue, run, p_reason, p_retry_at)
+        work::fail(session, &queue, run, p_reason, p_retry_at)
     })
 }
 
@@ -138,11 +138,7 @@ fn retry_task(
             Some(options) => RetryOptions::parse(&options.to_text())?,
             None => RetryOptions::default(),
         };
-        let failed = retry::load(session, &queue, task)?;
-        if let Some(workflow_run) = failed.workflow_run {
-            link::rejoin(session, workflow_run, options.spawn_new)?;
-        }
-        retry::run(session, &queue, task, &failed, &options)
+        work::retry(session, &queue, task, &options)
     });
     TableIterator::once(spawned_row(spawned))
 }
@@ -152,7 +148,7 @@ fn retry_task(
 fn cancel_task(p_queue_name: Option<&str>, p_task_id: Option<Uuid>) -> bool {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
-        cancel::run(session, &queue, required(p_task_id, "p_task_id")?)
+        work::cancel(session, &queue, required(p_task_id, "p_task_id")?)
     })
 }
 

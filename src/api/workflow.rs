@@ -8,7 +8,8 @@ use crate::pg::value::WorkflowRunRow;
 use crate::pg::{Jsonb, Timestamp, Uuid, call, clock, session};
 use crate::task::state::State;
 use crate::workflow::run::{self, Filter, NewRun, Report};
-use crate::workflow::{guard, name, tasks};
+use crate::workflow::steps::{self, Progress};
+use crate::workflow::{name, row_guard, tasks};
 
 /// Creates a pending workflow run.
 #[pg_extern]
@@ -129,7 +130,7 @@ fn workflow_run_tasks(
     }))
 }
 
-/// How far a workflow run's tasks are.
+/// How far a workflow run is: its steps when the database executes it, else its tasks.
 #[pg_extern]
 fn workflow_run_progress(
     workflow_run_id: Option<Uuid>,
@@ -144,22 +145,25 @@ fn workflow_run_progress(
         name!(failed, i64),
         name!(cancelled, i64),
         name!(percent, f64),
+        name!(skipped, i64),
     ),
 > {
-    let progress =
-        call(|session| tasks::progress(session, required(workflow_run_id, "workflow_run_id")?));
-    let [pending, running, sleeping, completed, failed, cancelled] =
-        State::ALL.map(|state| progress.of(state));
-    TableIterator::once((
-        progress.total(),
-        pending,
-        running,
-        sleeping,
-        completed,
-        failed,
-        cancelled,
-        progress.percent(),
-    ))
+    TableIterator::once(call(|session| {
+        let id = required(workflow_run_id, "workflow_run_id")?;
+        if let Some(steps) = steps::progress(session, super::plain(id))? {
+            let percent = steps.percent();
+            let Progress { pending, running, completed, failed, cancelled, skipped } = steps;
+            let total = steps.total();
+            return Ok((
+                total, pending, running, 0, completed, failed, cancelled, percent, skipped,
+            ));
+        }
+        let tasks = tasks::progress(session, id)?;
+        let [pending, running, sleeping, completed, failed, cancelled] =
+            State::ALL.map(|state| tasks.of(state));
+        let (total, percent) = (tasks.total(), tasks.percent());
+        Ok((total, pending, running, sleeping, completed, failed, cancelled, percent, 0))
+    }))
 }
 
 /// Every change of a workflow run's status.
@@ -221,7 +225,7 @@ fn workflow_run_guard<'a>(
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, core::convert::Infallible> {
     let row = session::pure(|| {
         let fired = Fired::new(trigger);
-        let settled = guard::check(&fired, clock::now()?)?;
+        let settled = row_guard::check(&fired, clock::now()?)?;
         let mut row = fired.into_new()?;
         trigger::set(&mut row, "started_at", settled.started_at)?;
         trigger::set(&mut row, "completed_at", settled.completed_at)?;
@@ -238,6 +242,6 @@ fn workflow_run_guard<'a>(
 fn workflow_run_record<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
-    call(|session| guard::record(session, &Fired::new(trigger)));
+    call(|session| row_guard::record(session, &Fired::new(trigger)));
     Ok(None)
 }

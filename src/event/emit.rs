@@ -16,7 +16,7 @@ static WAITERS: Statement = Statement::new(
 static WAKE: Statement = Statement::new(include_str!("../../sql/event/wake.sql"));
 
 /// Emits events; none of them twice in one call. The first emission of a name stands, later ones
-/// change nothing.
+/// change nothing. Returns the places of those that are new.
 ///
 /// The locks of all names come first, and the runs that wait for any of them are taken in one order:
 /// taking a second name's lock while holding the runs of a first one is how two would wait for each
@@ -25,30 +25,33 @@ static WAKE: Statement = Statement::new(include_str!("../../sql/event/wake.sql")
 /// # Errors
 /// 42P01 for an unknown queue; 40001 when the transaction keeps a snapshot that does not show every
 /// waiter.
-pub fn run(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Result<()> {
-    let mut names: Vec<&str> = events.iter().map(|(name, _)| *name).collect();
-    names.sort_by_key(|name| lock::slot(name));
-    for name in names {
-        lock::event(queue.as_str(), name, EventSide::Emit)?;
-    }
+pub fn run(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Result<Vec<usize>> {
+    let sides: Vec<_> = events.iter().map(|(name, _)| (*name, EventSide::Emit)).collect();
+    lock::events(queue.as_str(), &sides, true)?;
     let now = session.now();
     let mut awaited: Vec<(String, Jsonb)> = Vec::new();
-    for (name, payload) in events {
+    let mut new = Vec::new();
+    for (place, (name, payload)) in events.iter().enumerate() {
         if session.keeps_snapshot() {
             check_snapshot(session, queue, name)?;
         }
         let rows = session.run(&EMIT, queue, params![*name, *payload, now])?;
-        if rows.first().map(|row| row.need(0)).transpose()? == Some(true) {
+        let has_waiters = rows.first().map(|row| row.need(0)).transpose()?;
+        if has_waiters.is_some() {
+            new.push(place);
+        }
+        if has_waiters == Some(true) {
             awaited.push(((*name).to_owned(), *payload));
         }
     }
     if awaited.is_empty() {
-        return Ok(());
+        return Ok(new);
     }
     let (names, payloads): (Vec<_>, Vec<_>) =
         awaited.into_iter().map(|(name, payload)| (Some(name), Some(payload))).unzip();
     session.run(&WAKE, queue, params![names, payloads, now])?;
-    ready::announce(session, queue, now)
+    ready::announce(session, queue, now)?;
+    Ok(new)
 }
 
 /// Takes the emitter's side of an event whose row is being inserted, into the table of the queue that

@@ -6,6 +6,7 @@
 //! into a fixed number of slots, so that a transaction which emits tens of thousands of events
 //! holds a bounded number of locks.
 
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
@@ -39,24 +40,56 @@ pub enum EventSide {
 /// # Errors
 /// 40P01, 55P03 or 57014 when the wait is given up.
 pub fn event(queue: &str, name: &str, side: EventSide) -> Result<()> {
-    let mode = match side {
-        EventSide::Emit => pg_sys::RowExclusiveLock,
-        EventSide::Await => pg_sys::ShareLock,
-    } as c_int;
-    acquire(hash(queue), slot(name), mode, CLASS)
+    let mode = side.mode();
+    let (queue, slot) = place(queue, name);
+    acquire(queue, slot, mode, CLASS, false).map(drop)
 }
 
-/// The slot of an event's name. Who needs several takes them in the order of their slots.
-pub fn slot(name: &str) -> u32 {
-    hash(name) % SLOTS
+/// As [`event`] for several events of one queue, whose locks are taken in one order. Without `wait`
+/// it gives up at the first that is not free, and says so.
+///
+/// # Errors
+/// As [`event`].
+pub fn events(queue: &str, sides: &[(&str, EventSide)], wait: bool) -> Result<bool> {
+    let mut modes: BTreeMap<(u32, u32), c_int> = BTreeMap::new();
+    for (name, side) in sides {
+        let mode = side.mode();
+        let slot = modes.entry(place(queue, name)).or_insert(mode);
+        if *slot != mode {
+            // Both sides of one slot, at once: one after the other could wait in a circle.
+            *slot = pg_sys::ExclusiveLock as c_int;
+        }
+    }
+    for ((queue, slot), mode) in modes {
+        if !acquire(queue, slot, mode, CLASS, !wait)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-fn hash(text: &str) -> u32 {
-    // SAFETY: hashes the bytes of a live string.
-    unsafe { hash_bytes(text.as_ptr(), text.len() as c_int) }
+impl EventSide {
+    const fn mode(self) -> c_int {
+        match self {
+            Self::Emit => pg_sys::RowExclusiveLock as c_int,
+            Self::Await => pg_sys::ShareLock as c_int,
+        }
+    }
 }
 
-fn acquire(field2: u32, field3: u32, mode: c_int, class: u16) -> Result<()> {
+/// The lock of an event: its queue and its slot.
+fn place(queue: &str, name: &str) -> (u32, u32) {
+    // SAFETY: hashes the bytes of two live strings.
+    unsafe {
+        (
+            hash_bytes(queue.as_ptr(), queue.len() as c_int),
+            hash_bytes(name.as_ptr(), name.len() as c_int) % SLOTS,
+        )
+    }
+}
+
+/// Whether the lock was got, as it always is unless `dont_wait`.
+fn acquire(field2: u32, field3: u32, mode: c_int, class: u16, dont_wait: bool) -> Result<bool> {
     // SAFETY: an advisory lock tag as SET_LOCKTAG_ADVISORY fills it, held to the transaction's
     // end; the closure's frame is plain.
     unsafe {
@@ -69,9 +102,9 @@ fn acquire(field2: u32, field3: u32, mode: c_int, class: u16) -> Result<()> {
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
         };
         let tag = &raw const tag;
-        guarded(|| LockAcquire(tag, mode, false, false))?;
+        // 0 is LOCKACQUIRE_NOT_AVAIL.
+        Ok(guarded(|| LockAcquire(tag, mode, false, dont_wait))? != 0)
     }
-    Ok(())
 }
 
 /// Makes sessions that create queues take turns; held to the transaction's end.
@@ -79,5 +112,14 @@ fn acquire(field2: u32, field3: u32, mode: c_int, class: u16) -> Result<()> {
 /// # Errors
 /// 40P01, 55P03 or 57014 when the wait is given up.
 pub fn provisioning() -> Result<()> {
-    acquire(0, 0, pg_sys::ExclusiveLock as c_int, CLASS + 1)
+    acquire(0, 0, pg_sys::ExclusiveLock as c_int, CLASS + 1, false).map(drop)
+}
+
+/// Makes sessions that register workflow documents take turns, so that registrations are numbered
+/// without gaps or doubles; held to the transaction's end.
+///
+/// # Errors
+/// As [`provisioning`].
+pub fn registering() -> Result<()> {
+    acquire(0, 0, pg_sys::ExclusiveLock as c_int, CLASS + 2, false).map(drop)
 }

@@ -43,6 +43,7 @@ unsafe extern "C-unwind" {
         read_only: bool,
         count: c_long,
     ) -> c_int;
+    fn ProcessInterrupts();
     fn SPI_datumTransfer(value: pg_sys::Datum, by_value: bool, length: c_int) -> pg_sys::Datum;
 }
 
@@ -171,6 +172,20 @@ impl Session {
     fn transfer(&self, datum: pg_sys::Datum) -> pg_sys::Datum {
         // SAFETY: a varlena, copied into the context that the call came with.
         unsafe { SPI_datumTransfer(datum, false, -1) }
+    }
+
+    /// Answers to what interrupts a statement, between the steps of long work.
+    ///
+    /// # Errors
+    /// 57014 when the statement was cancelled.
+    pub fn check_for_interrupts(&self) -> Result<()> {
+        // SAFETY: a flag of this backend, and the function that it asks for; the frame is plain.
+        unsafe {
+            if pg_sys::InterruptPending != 0 {
+                guarded(|| ProcessInterrupts())?;
+            }
+        }
+        Ok(())
     }
 
     /// A new UUID of version 7 for the call's time.

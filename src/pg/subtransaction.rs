@@ -1,6 +1,6 @@
 //! An attempt whose failure the rest of the call survives.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int, c_uint};
 
 use pgrx::pg_sys;
 
@@ -12,6 +12,18 @@ unsafe extern "C-unwind" {
     fn BeginInternalSubTransaction(name: *const c_char);
     fn ReleaseCurrentSubTransaction();
     fn RollbackAndReleaseCurrentSubTransaction();
+    fn NewGUCNestLevel() -> c_int;
+    fn AtEOXact_GUC(commit: bool, level: c_int);
+    fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: c_uint,
+        source: c_uint,
+        action: c_uint,
+        change: bool,
+        elevel: c_int,
+        reload: bool,
+    ) -> c_int;
 }
 
 impl Session {
@@ -35,6 +47,34 @@ impl Session {
             ended?;
             Ok(outcome)
         }
+    }
+
+    /// As [`Session::attempt`], for work that must not make its caller wait: what waits for a lock for
+    /// longer than a moment fails with 55P03.
+    pub fn attempt_briefly<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        self.attempt(|| {
+            // SAFETY: as a function's SET clause does it; on an error the subtransaction's end puts
+            // the setting back. The closures' frames are plain.
+            unsafe {
+                let level = guarded(|| {
+                    let level = NewGUCNestLevel();
+                    set_config_option(
+                        c"lock_timeout".as_ptr(),
+                        c"10ms".as_ptr(),
+                        pg_sys::GucContext::PGC_USERSET,
+                        pg_sys::GucSource::PGC_S_SESSION,
+                        pg_sys::GucAction::GUC_ACTION_SAVE,
+                        true,
+                        0,
+                        false,
+                    );
+                    level
+                })?;
+                let value = f()?;
+                guarded(|| AtEOXact_GUC(true, level))?;
+                Ok(value)
+            }
+        })
     }
 }
 

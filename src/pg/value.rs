@@ -62,6 +62,8 @@ sql_type! {
     i32 => INT4OID, |number| Datum::from(number);
     i64 => INT8OID, |number| Datum::from(number);
     bool => BOOLOID, |truth| Datum::from(truth);
+    f64 => FLOAT8OID, |number| number.into_datum().unwrap_or(Datum::null());
+    ::uuid::Uuid => UUIDOID, |id| SqlType::datum(Uuid::from_bytes(id.into_bytes()));
     Timestamp => TIMESTAMPTZOID, |at| Datum::from(at.micros());
     Vec<Option<Uuid>> => UUIDARRAYOID, |ids| ids.into_datum().unwrap_or(Datum::null());
     Vec<Option<Jsonb>> => JSONBARRAYOID, |values| values.into_datum().unwrap_or(Datum::null());
@@ -69,7 +71,14 @@ sql_type! {
     Vec<Option<i32>> => INT4ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
     Vec<Option<Timestamp>> => TIMESTAMPTZARRAYOID, |at| at.into_datum().unwrap_or(Datum::null());
     Vec<Option<String>> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
+    Vec<Option<i64>> => INT8ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
+    Vec<Option<f64>> => FLOAT8ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
+    Vec<Option<bool>> => BOOLARRAYOID, |truths| truths.into_datum().unwrap_or(Datum::null());
+    Vec<i32> => INT4ARRAYOID, |numbers| numbers.into_datum().unwrap_or(Datum::null());
     Vec<Uuid> => UUIDARRAYOID, |ids| ids.into_datum().unwrap_or(Datum::null());
+    Vec<Option<::uuid::Uuid>> => UUIDARRAYOID, |ids| SqlType::datum(
+        ids.into_iter().map(|id| id.map(|id| Uuid::from_bytes(id.into_bytes()))).collect::<Vec<_>>()
+    );
     Vec<String> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
 }
 
@@ -91,7 +100,15 @@ macro_rules! column {
     };
 }
 
-column!(String, Uuid, Jsonb, i16, i32, i64, bool);
+column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i32>);
+
+impl Column for ::uuid::Uuid {
+    unsafe fn read(datum: Datum) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        let id = unsafe { <Uuid as Column>::read(datum)? };
+        Some(Self::from_bytes(*id.as_bytes()))
+    }
+}
 
 impl Column for Timestamp {
     unsafe fn read(datum: Datum) -> Option<Self> {

@@ -11,7 +11,7 @@ const COLUMNS: &str = include_str!("../../sql/queue/columns.sql");
 /// The prefixes of a queue's tables. The last one is a partitioned queue's alone.
 const PREFIXES: [&str; 6] = ["t", "r", "c", "e", "w", "i"];
 /// Its named indexes, by table and suffix.
-const NAMED: [(&str, &str); 12] = [
+const NAMED: [(&str, &str); 13] = [
     ("t", "due"),
     ("t", "ik"),
     ("t", "wri"),
@@ -19,6 +19,7 @@ const NAMED: [(&str, &str); 12] = [
     ("r", "ti"),
     ("r", "rdy"),
     ("r", "cei"),
+    ("r", "aei"),
     ("r", "end"),
     ("e", "eai"),
     ("w", "eni"),
@@ -26,15 +27,19 @@ const NAMED: [(&str, &str); 12] = [
     ("i", "ti"),
 ];
 /// What columns.sql adds, statement by statement.
-const ADDED: [(&str, &str); 8] = [
+const ADDED: [(&str, &str); 12] = [
     ("t", "tenant_id"),
     ("t", "idempotency_key"),
     ("t", "workflow_run_id"),
     ("t", "cancel_at"),
     ("t", "cancel_done"),
+    ("t", "workflow_step"),
+    ("t", "attempt_timeout"),
+    ("t", "leave_late"),
     ("r", "last_heartbeat"),
     ("r", "tenant_id"),
     ("r", "priority"),
+    ("r", "attempt_ends_at"),
 ];
 /// The tables that are cut into weeks, with the column whose instant decides.
 pub const WEEKLY: [(&str, &str); 4] =

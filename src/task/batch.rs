@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::lease;
 use super::options::SpawnOptions;
 use super::spawn::{self, Order, Spawned};
 use crate::error::{Error, Result};
@@ -154,18 +153,19 @@ pub fn spawn(
 
 static COMPLETE_MANY: Statement = Statement::new(include_str!("../../sql/task/complete_many.sql"));
 
-/// Completes running runs and their tasks, each with its payload.
+/// Completes running runs and their tasks, each with its payload. Returns the places of those that it
+/// refused: they are not running, or steps of a workflow run follow their tasks.
 ///
 /// # Errors
-/// As complete_run, with the element's place; 22023 for a run that stands in the list twice.
+/// 22023 for a run that stands in the list twice.
 pub fn complete(
     session: &Session,
     queue: &QueueName,
     runs: &[Uuid],
     payloads: Vec<Option<Jsonb>>,
-) -> Result<()> {
+) -> Result<Vec<usize>> {
     if runs.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     check_distinct(runs)?;
     let values = params![runs.to_vec(), payloads, session.now()];
@@ -174,10 +174,7 @@ pub fn complete(
         .into_iter()
         .map(|row| row.need(0))
         .collect::<Result<std::collections::HashSet<Uuid>>>()?;
-    match runs.iter().position(|run| !done.contains(run)) {
-        None => Ok(()),
-        Some(index) => Err(lease::refusal(session, queue, runs[index])?.at(RUNS, index)),
-    }
+    Ok((0..runs.len()).filter(|index| !done.contains(&runs[*index])).collect())
 }
 
 /// The argument of complete_runs and fail_runs, as its errors name it.

@@ -41,25 +41,41 @@ static CANCEL_TASKS: Statement = Statement::new(
             cancel_done = case when t.cancellation is not null then true else t.cancel_done end
        from held
       where t.task_id = held.task_id
-     returning t.task_id",
+     returning t.task_id, t.workflow_step is true",
 );
 static OPEN: Statement = Statement::new(
     "select task_id from {t}
       where task_id = any ($1) and state in ('pending', 'running', 'sleeping')",
 );
 static RESOLVE: Statement = Statement::new(
-    "select t.task_id, t.state from {t} t where t.task_id = $1
+    "select t.task_id, t.state, t.workflow_step is true from {t} t where t.task_id = $1
      union all
-     select t.task_id, t.state from {r} r join {t} t on t.task_id = r.task_id where r.run_id = $1
+     select t.task_id, t.state, t.workflow_step is true
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.run_id = $1
      limit 1",
 );
 
-/// Cancels one task, named by its id or by the id of one of its runs. Returns whether this call did
-/// it: a task that has ended is left alone.
+/// What has become of tasks that were to be cancelled.
+pub struct Cancelled {
+    pub count: usize,
+    /// Those among them that steps of workflow runs follow.
+    pub followed: Vec<Uuid>,
+}
+
+/// A task to cancel.
+pub struct Target {
+    pub task: Uuid,
+    /// Whether steps of workflow runs follow it.
+    pub followed: bool,
+}
+
+/// The task with an id, or the task of the run with that id; none when it has ended and is to be left
+/// alone.
 ///
 /// # Errors
 /// 02000 when no task and no run has the id.
-pub fn run(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
+pub fn resolve(session: &Session, queue: &QueueName, id: Uuid) -> Result<Option<Target>> {
     let Some(row) = session.run(&RESOLVE, queue, params![id])?.first() else {
         return Err(Error::NotFound {
             what: "Task",
@@ -68,24 +84,28 @@ pub fn run(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
         });
     };
     let (task, state): (Uuid, String) = (row.need(0)?, row.need(1)?);
-    if !State::parse(&state).is_some_and(|state| state.task_may_become(State::Cancelled)) {
-        return Ok(false);
-    }
-    Ok(many(session, queue, vec![task])? == 1)
+    let open = State::parse(&state).is_some_and(|state| state.task_may_become(State::Cancelled));
+    Ok(if open { Some(Target { task, followed: row.need(2)? }) } else { None })
 }
 
-/// Cancels those of the tasks that are open; returns how many.
+/// Cancels those of the tasks that are open.
 ///
 /// Runs come before tasks, as everywhere. A run that failed while we waited for it may have left a
 /// successor that the first look could not see: the tasks are only cancelled once no open run is
 /// left, and those that still have one go round again. Holding every open run, nobody can add one.
-pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Result<usize> {
-    let mut cancelled = 0;
+pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Result<Cancelled> {
+    let mut cancelled = Cancelled { count: 0, followed: Vec::new() };
     while !tasks.is_empty() {
         session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?;
-        let done = session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?.len();
-        cancelled += done;
-        if done == tasks.len() {
+        let done = session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?;
+        let count = done.len();
+        cancelled.count += count;
+        for row in done {
+            if row.need(1)? {
+                cancelled.followed.push(row.need(0)?);
+            }
+        }
+        if count == tasks.len() {
             break;
         }
         let left = session.run(&OPEN, queue, params![tasks])?;

@@ -1,5 +1,6 @@
 //! complete_run: the work is done.
 
+use super::followed::Outcome;
 use super::lease;
 use crate::error::Result;
 use crate::params;
@@ -7,12 +8,37 @@ use crate::pg::{Jsonb, Session, Statement, Uuid};
 use crate::queue::QueueName;
 
 static COMPLETE: Statement = Statement::new(include_str!("../../sql/task/complete.sql"));
+/// For a run that is completed already, of a task that has been followed since a moment ago: whoever
+/// follows is told.
+static TASK: Statement = Statement::new(
+    "update {t} t
+        set state = 'completed', completed_payload = $2,
+            cancel_done = case when t.cancellation is not null then true else t.cancel_done end
+       from {r} r
+      where r.run_id = $1 and t.task_id = r.task_id and t.workflow_step
+        and t.state in ('pending', 'running', 'sleeping')
+     returning t.task_id",
+);
 
 /// Completes a running run and its task with a payload.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is not running.
-pub fn run(session: &Session, queue: &QueueName, run: Uuid, payload: Option<Jsonb>) -> Result<()> {
+/// AB001, 55000 when the task has ended without its run.
+pub fn run(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    payload: Option<Jsonb>,
+) -> Result<Outcome> {
     let rows = session.run(&COMPLETE, queue, params![run, payload, session.now()])?;
-    lease::settled(session, queue, run, rows)
+    match rows.first().map(|row| row.need(0)).transpose()? {
+        Some(true) => Ok(Outcome::Done),
+        None => Ok(Outcome::Refused),
+        Some(false) => {
+            if let Some(row) = session.run(&TASK, queue, params![run, payload])?.first() {
+                return Ok(Outcome::Joined(row.need(0)?));
+            }
+            lease::settled(session, queue, run, rows).map(|()| Outcome::Done)
+        }
+    }
 }

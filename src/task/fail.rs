@@ -1,7 +1,7 @@
 //! fail_run: an attempt is over without success; another follows, or the task ends.
 
 use super::backoff::Backoff;
-use super::lease;
+use super::followed::{Attempt, Outcome};
 use super::options::Cancellation;
 use super::state::State;
 use crate::error::Result;
@@ -9,13 +9,23 @@ use crate::params;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::queue::{QueueName, ready};
 
-static LOAD: Statement = Statement::new(
-    "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
-            t.cancellation, t.first_started_at, r.claimed_by, r.claim_expires_at
-       from {r} r join {t} t on t.task_id = r.task_id
-      where r.run_id = $1
-        for no key update of r, t",
-);
+macro_rules! load {
+    ($which:literal) => {
+        concat!(
+            "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
+                    t.cancellation, t.first_started_at, r.claimed_by, r.claim_expires_at,
+                    t.workflow_step is true, r.attempt_ends_at
+               from {r} r join {t} t on t.task_id = r.task_id
+              where r.run_id = $1",
+            $which,
+            " for no key update of r, t"
+        )
+    };
+}
+
+/// Tasks that no step follows.
+static LOAD: Statement = Statement::new(load!(" and t.workflow_step is not true"));
+static LOAD_ANY: Statement = Statement::new(load!(""));
 static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail.sql"));
 
 /// What decides on the task when one of its runs fails.
@@ -64,23 +74,37 @@ impl Case<'_> {
     }
 }
 
-/// Fails a run that is running or sleeping.
+/// Fails a run that is running or sleeping, of a task that no step follows.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is neither.
+/// AB001, AB002 or 55000 when the run is neither.
 pub fn run(
     session: &Session,
     queue: &QueueName,
     run: Uuid,
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
-) -> Result<()> {
-    settle(session, queue, run, retry_at, |_| Ok(reason))
+) -> Result<Outcome> {
+    Ok(match settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))? {
+        Some(_) => Outcome::Done,
+        None => Outcome::Refused,
+    })
+}
+
+/// As [`run`], whoever follows the task; none when the run is neither running nor sleeping.
+pub fn any(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    reason: Option<Jsonb>,
+    retry_at: Option<Timestamp>,
+) -> Result<Option<Attempt>> {
+    settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason))
 }
 
 /// Fails a run whose lease has ended, with the reason that names the worker.
-pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<()> {
-    settle(session, queue, run, None, |lost| {
+pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Attempt>> {
+    settle(session, queue, &LOAD_ANY, run, None, |lost| {
         let reason = serde_json::json!({
             "name": "$ClaimTimeout",
             "message": "the worker neither finished the run nor extended its lease in time",
@@ -92,22 +116,37 @@ pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<()> {
     })
 }
 
+/// Fails a run whose attempt has taken longer than its task allows.
+pub fn overrun(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Attempt>> {
+    settle(session, queue, &LOAD_ANY, run, None, |lost| {
+        let reason = serde_json::json!({
+            "name": "TimeoutError",
+            "message": "the attempt took longer than its timeout",
+            "workerId": lost.worker,
+            "attemptEndedAt": lost.attempt_end.map(Timestamp::iso8601),
+            "attempt": lost.attempt,
+        });
+        Jsonb::from_text(&reason.to_string()).map(Some)
+    })
+}
+
 struct Lost {
     worker: Option<String>,
     lease_end: Option<Timestamp>,
+    attempt_end: Option<Timestamp>,
     attempt: i32,
 }
 
+/// None when there is no such run, or it is not in a state to fail.
 fn settle(
     session: &Session,
     queue: &QueueName,
+    load: &'static Statement,
     run: Uuid,
     retry_at: Option<Timestamp>,
     reason: impl FnOnce(Lost) -> Result<Option<Jsonb>>,
-) -> Result<()> {
-    let Some(row) = session.run(&LOAD, queue, params![run])?.first() else {
-        return Err(lease::refusal(session, queue, run)?);
-    };
+) -> Result<Option<Attempt>> {
+    let Some(row) = session.run(load, queue, params![run])?.first() else { return Ok(None) };
     let task: Uuid = row.need(0)?;
     let attempt: i32 = row.need(1)?;
     let (run_state, task_state): (String, String) = (row.need(2)?, row.need(3)?);
@@ -115,7 +154,7 @@ fn settle(
     let may_fail =
         State::parse(&run_state).is_some_and(|state| state.run_may_become(State::Failed));
     if !open || !may_fail {
-        return Err(lease::why_not(queue, run, task, &run_state, Some(&task_state)));
+        return Ok(None);
     }
     let strategy = row.get::<Jsonb>(4)?.map(Jsonb::to_text);
     let rules = row.get::<Jsonb>(6)?.map(Jsonb::to_text);
@@ -126,16 +165,29 @@ fn settle(
         cancellation: rules.as_deref(),
         first_started_at: row.get(7)?,
     };
-    let reason = reason(Lost { worker: row.get(8)?, lease_end: row.get(9)?, attempt })?;
+    let lost =
+        Lost { worker: row.get(8)?, lease_end: row.get(9)?, attempt_end: row.get(11)?, attempt };
+    let reason = reason(lost)?;
     let now = session.now();
-    let (state, next, at) = match case.verdict(now, retry_at) {
+    let verdict = case.verdict(now, retry_at);
+    let (state, next, at) = match verdict {
         Verdict::Retry(at) if at > now => (State::Sleeping, Some(session.new_id()?), Some(at)),
         Verdict::Retry(at) => (State::Pending, Some(session.new_id()?), Some(at)),
         Verdict::Cancel => (State::Cancelled, None, None),
         Verdict::Fail => (State::Failed, None, None),
     };
     session.run(&FAIL, queue, params![run, reason, now, state.as_str(), next, at])?;
-    at.map_or(Ok(()), |at| ready::announce(session, queue, at))
+    if let Some(at) = at {
+        ready::announce(session, queue, at)?;
+    }
+    Ok(Some(Attempt {
+        task,
+        attempt,
+        reason,
+        last: next.is_none(),
+        cancelled: verdict == Verdict::Cancel,
+        followed: row.need(10)?,
+    }))
 }
 
 #[cfg(test)]

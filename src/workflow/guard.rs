@@ -1,134 +1,275 @@
-//! The guard of `absurd.workflow_run`: every INSERT and UPDATE goes through it, whoever writes.
+//! Guards: conditions on names that must hold before or after a step (HIGHWAY 9.4).
 
-use super::name;
-use super::status::{Facts, Outcome, Status};
-use crate::error::{Error, Result};
-use crate::params;
-use crate::pg::plan::{Global, Statement};
-use crate::pg::trigger::{self, Fired, Version};
-use crate::pg::{Jsonb, Session, Timestamp, Uuid};
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
 
-/// What the guard settles in a row before it is stored.
-pub struct Settled {
-    pub started_at: Option<Timestamp>,
-    pub completed_at: Option<Timestamp>,
-    pub task_count: Option<i32>,
-    pub created_at: Timestamp,
-    pub updated_at: Option<Timestamp>,
+use super::bounds::{MAX_DEPTH, MAX_MATCHED, MAX_PATTERN, MAX_REGEX, cut, shown};
+use super::expression::{equal, to_text};
+use super::failure::Failure;
+use super::names::{Looked, Lookup, Names};
+use super::number::Decimal;
+use super::path::Path;
+use super::template::{Template, Tree};
+
+/// One element of a step's `preconditions` or `postconditions`.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    variable: Template,
+    /// The variable as the document has it.
+    text: String,
+    check: Check,
+    message: String,
 }
 
-/// What an INSERT or UPDATE of a workflow run may store.
-///
-/// # Errors
-/// 22004 or 22023 naming value and rule, 55000 for a move that is not allowed.
-pub fn check(fired: &Fired, now: Timestamp) -> Result<Settled> {
-    check_values(fired)?;
-    let new = facts(fired, Version::New)?;
-    let created_at: Option<Timestamp> = fired.get(Version::New, "created_at")?;
-    if fired.is_insert() {
-        new.check_insert()?;
-        return Ok(Settled {
-            started_at: new.started_at,
-            completed_at: new.completed_at,
-            task_count: new.task_count,
-            created_at: created_at.unwrap_or(now),
-            updated_at: fired.get(Version::New, "updated_at")?,
-        });
-    }
-    let id = check_identity(fired)?;
-    let old = facts(fired, Version::Old)?;
-    let outcome =
-        Outcome { same_result: same(fired, "result")?, same_error: same(fired, "error")? };
-    let stored = new.update(&old, outcome, now, &id.to_string())?;
-    Ok(Settled {
-        started_at: stored.started_at,
-        completed_at: stored.completed_at,
-        task_count: stored.task_count,
-        created_at: created_at.unwrap_or(now),
-        updated_at: Some(now),
-    })
+#[derive(Clone, Debug)]
+enum Check {
+    Exists,
+    NotNull,
+    Equals(Tree),
+    NotEquals(Tree),
+    InRange(Tree),
+    /// Compiled, unless templates make up the pattern.
+    Matches(Tree, Option<Regex>),
+    Type(Tree),
+    InSet(Tree),
 }
 
-fn facts(fired: &Fired, version: Version) -> Result<Facts> {
-    let status: Option<String> = fired.get(version, "status")?;
-    Ok(Facts {
-        status: Status::parse(status.as_deref())?,
-        started_at: fired.get(version, "started_at")?,
-        completed_at: fired.get(version, "completed_at")?,
-        task_count: fired.get(version, "task_count")?,
-        has_result: fired.get::<Jsonb>(version, "result")?.is_some(),
-        has_error: fired.get::<Jsonb>(version, "error")?.is_some(),
-    })
-}
-
-fn check_values(fired: &Fired) -> Result<()> {
-    let text = |column| fired.get::<String>(Version::New, column);
-    if fired.get::<Uuid>(Version::New, "workflow_run_id")?.is_none() {
-        return Err(Error::null("workflow_run_id"));
-    }
-    name::check_name(text("workflow_name")?.as_deref())?;
-    name::check_version(text("workflow_version")?.as_deref())?;
-    if text("workflow_hash")?.is_some_and(|hash| hash.trim().is_empty()) {
-        return Err(Error::blank("workflow_hash")
-            .with_hint("Leave it null when the definition has no hash."));
-    }
-    match fired.get::<Jsonb>(Version::New, "tags")? {
-        Some(tags) if !tags.is_object() => {
-            Err(Error::invalid(format!("tags {}", tags.to_text()), "must be a JSON object"))
+impl Guard {
+    /// Reads a guard.
+    ///
+    /// # Errors
+    /// The field, its value and the rule that it breaks; a pattern is compiled, within `MAX_REGEX`.
+    pub fn parse(value: &Value) -> Result<Self, String> {
+        let fields =
+            value.as_object().ok_or_else(|| format!("guard {} must be an object", shown(value)))?;
+        let text = |field: &str| match fields.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(other) => Err(format!("guard's {field} {} must be a string", shown(other))),
+        };
+        let variable = text("variable")?.ok_or("a guard's variable is required")?;
+        let check = text("check")?.ok_or("a guard's check is required")?;
+        let template = match Path::parse(variable.trim()) {
+            Some(path) => Template::of_path(path),
+            None => Template::parse(variable.trim()),
+        };
+        if template.is_literal() {
+            let rule = "must be a template or a path";
+            return Err(format!("guard's variable \"{}\" {rule}", cut(variable)));
         }
-        _ => Ok(()),
+        let value = fields.get("value").unwrap_or(&Value::Null);
+        let value_of = Tree::parse(value).map_err(|rule| format!("guard's value {rule}"))?;
+        Ok(Self {
+            variable: template,
+            text: variable.to_owned(),
+            check: Check::parse(check, value, value_of)?,
+            message: text("message")?.unwrap_or_default().to_owned(),
+        })
     }
-}
 
-/// What names a run does not change: tasks, history and clients refer to it.
-fn check_identity(fired: &Fired) -> Result<Uuid> {
-    let id: Option<Uuid> = fired.get(Version::Old, "workflow_run_id")?;
-    let id = id.ok_or_else(|| Error::null("workflow_run_id"))?;
-    if fired.get(Version::New, "workflow_run_id")? != Some(id) {
-        return Err(fixed(id, "workflow_run_id"));
+    /// The first names of the paths in it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let value = match &self.check {
+            Check::Exists | Check::NotNull => None,
+            Check::Equals(tree)
+            | Check::NotEquals(tree)
+            | Check::InRange(tree)
+            | Check::Matches(tree, _)
+            | Check::Type(tree)
+            | Check::InSet(tree) => Some(tree),
+        };
+        self.variable.names().chain(value.into_iter().flat_map(Tree::names))
     }
-    for column in ["workflow_name", "workflow_version"] {
-        let version = |version| fired.get::<String>(version, column);
-        if version(Version::Old)? != version(Version::New)? {
-            return Err(fixed(id, column));
+
+    /// Checks a precondition.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` with the guard's message or a generated one when the guard does not
+    /// hold; `TemplateError` for a name that is unknown, except to `exists` and `not_null`.
+    pub fn check(&self, names: &mut dyn Names) -> Result<(), Failure> {
+        self.broken(names)?.map_or(Ok(()), |message| Err(Failure::precondition(message)))
+    }
+
+    /// Checks a postcondition.
+    ///
+    /// # Errors
+    /// As `check`, with `PostconditionFailed`.
+    pub fn check_after(&self, names: &mut dyn Names) -> Result<(), Failure> {
+        self.broken(names)?.map_or(Ok(()), |message| Err(Failure::postcondition(message)))
+    }
+
+    /// The message of a guard that does not hold.
+    fn broken(&self, names: &mut dyn Names) -> Result<Option<String>, Failure> {
+        let lookup = &mut Lookup::new(names);
+        let rule = match self.value(lookup)? {
+            None => match &self.check {
+                Check::Exists => Some("must exist".to_owned()),
+                check => check.broken_by(&Value::Null, lookup)?,
+            },
+            Some(value) => {
+                let rule = self.check.broken_by(&value, lookup)?;
+                rule.map(|rule| format!("{rule}, but it is {}", shown(&value)))
+            }
+        };
+        Ok(rule.map(|rule| match &*self.message {
+            "" => format!("{} {rule}", cut(&self.text)),
+            message => message.to_owned(),
+        }))
+    }
+
+    /// The variable's value; none when it does not exist, or is unknown to a check that asks for
+    /// no more than that.
+    fn value(&self, lookup: &mut Lookup) -> Result<Option<Value>, Failure> {
+        if matches!(self.check, Check::Exists | Check::NotNull) {
+            if let Some(path) = self.variable.lone_path() {
+                return Ok(match lookup.look(path)? {
+                    Looked::Value(value) => Some(value),
+                    Looked::Missing | Looked::Unknown => None,
+                });
+            }
+            let embedded = !self.variable.is_lone();
+            for path in self.variable.paths().filter(|_| embedded) {
+                if lookup.look(path)? == Looked::Unknown {
+                    return Ok(None);
+                }
+            }
         }
-    }
-    Ok(id)
-}
-
-fn fixed(id: Uuid, column: &str) -> Error {
-    Error::WrongState {
-        what: format!("Workflow run \"{id}\""),
-        rule: format!("cannot change its {column}"),
-        hint: Some("Create a new workflow run.".into()),
+        self.variable.resolve_in(lookup, 0).map(Some)
     }
 }
 
-fn same(fired: &Fired, column: &str) -> Result<bool> {
-    let version = |version| fired.get::<Jsonb>(version, column);
-    Ok(match (version(Version::Old)?, version(Version::New)?) {
-        (None, None) => true,
-        (Some(old), Some(new)) => old.equals(new),
-        _ => false,
+impl Check {
+    fn parse(check: &str, value: &Value, tree: Tree) -> Result<Self, String> {
+        let wrong = |rule: &str| Err(format!("guard's value {} {rule}", shown(value)));
+        let literal = tree.is_literal();
+        Ok(match check {
+            "exists" => Self::Exists,
+            "not_null" => Self::NotNull,
+            "equals" => Self::Equals(tree),
+            "not_equals" => Self::NotEquals(tree),
+            "in_range" => match value.as_array().map(Vec::as_slice) {
+                Some(bounds @ [_, _]) => {
+                    let wrong_bound = |bound: &Value| {
+                        Decimal::of(bound).is_none()
+                            && Tree::parse(bound).is_ok_and(|t| t.is_literal())
+                    };
+                    if bounds.iter().any(wrong_bound) {
+                        return wrong("must be an array of two numbers for in_range");
+                    }
+                    Self::InRange(tree)
+                }
+                _ => return wrong("must be an array of exactly two elements for in_range"),
+            },
+            "matches_regex" => match value.as_str() {
+                Some(pattern) if literal => {
+                    let regex = compile(pattern)?;
+                    Self::Matches(tree, Some(regex))
+                }
+                Some(_) => Self::Matches(tree, None),
+                None => return wrong("must be a pattern for matches_regex"),
+            },
+            "type_check" => match value.as_str() {
+                Some(name) if literal && is_type(name, &Value::Null).is_none() => {
+                    return wrong("must be the name of a JSON type for type_check");
+                }
+                Some(_) => Self::Type(tree),
+                None => return wrong("must be the name of a JSON type for type_check"),
+            },
+            "in_set" if value.is_array() => Self::InSet(tree),
+            "in_set" => return wrong("must be an array for in_set"),
+            _ => {
+                let checks = "exists, not_null, equals, not_equals, in_range, matches_regex, \
+                              type_check and in_set";
+                let unknown = format!("guard's check \"{}\" is unknown", cut(check));
+                return Err(format!("{unknown}; checks are {checks}"));
+            }
+        })
+    }
+
+    /// The rule, when a value breaks it.
+    fn broken_by(&self, value: &Value, lookup: &mut Lookup) -> Result<Option<String>, Failure> {
+        let (holds, rule) = match self {
+            Self::Exists => (true, String::new()),
+            Self::NotNull => (!value.is_null(), "must not be null".to_owned()),
+            Self::Equals(tree) => {
+                let wanted = tree.resolve_in(lookup, 0)?;
+                (equal(value, &wanted), format!("must equal {}", shown(&wanted)))
+            }
+            Self::NotEquals(tree) => {
+                let wanted = tree.resolve_in(lookup, 0)?;
+                (!equal(value, &wanted), format!("must not equal {}", shown(&wanted)))
+            }
+            Self::InRange(tree) => {
+                let bounds = tree.resolve_in(lookup, 0)?;
+                let at = |index: usize| bounds.get(index).and_then(Decimal::of);
+                let number = Decimal::of(value);
+                let holds = matches!((at(0), number, at(1)),
+                    (Some(min), Some(number), Some(max)) if min <= number && number <= max);
+                (holds, format!("must be in the range {}", shown(&bounds)))
+            }
+            Self::Matches(tree, compiled) => {
+                let pattern = to_text(&tree.resolve_in(lookup, 0)?);
+                let matches = match (value, compiled) {
+                    (Value::String(text), _) if text.len() > MAX_MATCHED => {
+                        let rule = format!("at most {MAX_MATCHED} bytes are matched");
+                        return Ok(Some(format!("has {} bytes, {rule}", text.len())));
+                    }
+                    (Value::String(text), Some(regex)) => regex.is_match(text),
+                    (Value::String(text), None) => {
+                        compile(&pattern).map_err(Failure::template)?.is_match(text)
+                    }
+                    _ => false,
+                };
+                (matches, format!("must be a string that matches \"{}\"", cut(&pattern)))
+            }
+            Self::Type(tree) => {
+                let name = to_text(&tree.resolve_in(lookup, 0)?);
+                let holds = is_type(&name, value).ok_or_else(|| {
+                    Failure::template(format!("\"{}\" is no name of a JSON type", cut(&name)))
+                })?;
+                (holds, format!("must be of type {name}"))
+            }
+            Self::InSet(tree) => {
+                let set = tree.resolve_in(lookup, 0)?;
+                let mut elements = set.as_array().into_iter().flatten();
+                let holds = elements.any(|element| equal(element, value));
+                (holds, format!("must be one of {}", shown(&set)))
+            }
+        };
+        Ok((!holds).then_some(rule))
+    }
+}
+
+/// Compiles a pattern of a stranger's: its size and its nesting are bounded, its matching is linear
+/// by the nature of the engine.
+fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > MAX_PATTERN {
+        let rule = format!("must have at most {MAX_PATTERN} bytes, it has {}", pattern.len());
+        return Err(format!("pattern \"{}\" {rule}", cut(pattern)));
+    }
+    let nesting = u32::try_from(MAX_DEPTH).unwrap_or(u32::MAX);
+    RegexBuilder::new(pattern)
+        .size_limit(MAX_REGEX)
+        .dfa_size_limit(MAX_REGEX)
+        .nest_limit(nesting)
+        .build()
+        .map_err(|error| format!("pattern \"{}\" cannot be used: {error}", cut(pattern)))
+}
+
+/// Whether a value is of the named type; none when there is no such type. A number is an integer
+/// when it is written without a fraction and an exponent.
+fn is_type(name: &str, value: &Value) -> Option<bool> {
+    Some(match name {
+        "int" | "integer" => match value {
+            Value::Number(number) => !number.as_str().contains(['.', 'e', 'E']),
+            _ => false,
+        },
+        "float" | "number" => value.is_number(),
+        "str" | "string" => value.is_string(),
+        "bool" | "boolean" => value.is_boolean(),
+        "list" | "array" => value.is_array(),
+        "dict" | "object" => value.is_object(),
+        "null" | "none" => value.is_null(),
+        _ => return None,
     })
-}
-
-/// Records a change of status after an UPDATE. An INSERT records nothing, so that a restored dump
-/// brings back the history that it carries and no other.
-pub fn record(session: &Session, fired: &Fired) -> Result<()> {
-    static RECORD: Statement = Statement::new(
-        "insert into absurd.workflow_transition
-             (workflow_run_id, to_status, from_status, changed_at, changed_by)
-         values ($1, $2, $3, $4, $5)",
-    );
-    let text = |version| fired.get::<String>(version, "status");
-    let (from, to) = (text(Version::Old)?, text(Version::New)?);
-    if from == to {
-        return Ok(());
-    }
-    let id: Option<Uuid> = fired.get(Version::New, "workflow_run_id")?;
-    let by = trigger::acting_role();
-    let values = params![id, to.as_deref(), from.as_deref(), session.now(), by.as_str()];
-    session.run(&RECORD, &Global, values)?;
-    Ok(())
 }

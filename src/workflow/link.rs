@@ -1,5 +1,6 @@
 //! Which workflow run a new task belongs to.
 
+use super::driver;
 use super::status::Status;
 use crate::error::{Error, Result};
 use crate::params;
@@ -10,6 +11,10 @@ use crate::task::options::SpawnOptions;
 
 static LOCK: Statement =
     Statement::new("select status from absurd.workflow_run where workflow_run_id = $1 for share");
+static TREE: Statement = Statement::new(
+    "select root_run_id from absurd.workflow_run
+      where workflow_run_id = $1 and root_run_id is not null",
+);
 static OF_RUN: Statement = Statement::new(
     "select t.workflow_run_id from {r} r join {t} t on t.task_id = r.task_id where r.run_id = $1",
 );
@@ -103,7 +108,11 @@ pub fn rejoin(session: &Session, id: Uuid, as_new_task: bool) -> Result<()> {
     }
 }
 
+/// A run that the database executes is locked after the root of its tree, as everywhere.
 fn lock(session: &Session, id: Uuid) -> Result<Option<Status>> {
+    if let Some(row) = session.run(&TREE, &Global, params![id])?.first() {
+        driver::lock::take(session, row.need(0)?)?;
+    }
     let rows = session.run(&LOCK, &Global, params![id])?;
     let status = rows.first().map(|row| row.need::<String>(0)).transpose()?;
     status.map(|status| Status::parse(Some(&status))).transpose()

@@ -4,7 +4,7 @@
 //! the functions here write the table like any client.
 
 use super::status::Status;
-use super::{name, tasks};
+use super::{driver, name, registry, row_guard, tasks};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -49,6 +49,18 @@ pub fn create(session: &Session, new: &NewRun) -> Result<Uuid> {
     );
     let name = name::check_name(new.name)?;
     let version = name::check_version(new.version)?;
+    if let Some(hash) = new.hash
+        && let Some(definition) = registry::find(session, name, Some(version))?
+        && definition.hash != hash
+    {
+        return Err(Error::invalid(
+            format!("workflow_hash \"{hash}\""),
+            format!(
+                "is not that of workflow \"{name}\" version \"{version}\" as it is registered, {}",
+                definition.hash
+            ),
+        ));
+    }
     let id = session.new_id()?;
     let values = params![
         id,
@@ -236,8 +248,15 @@ pub fn cancel(session: &Session, id: Uuid, reason: Option<&str>) -> Result<i32> 
          returning workflow_run_id",
     );
     let reason = reason.unwrap_or("the workflow run was cancelled");
-    let before = tasks::cancel_all(session, id)?;
-    if session.run(&CANCEL, &Global, params![id, reason])?.is_empty() {
+    let executed = ::uuid::Uuid::from_bytes(*id.as_bytes());
+    // A run that the database executes ends by its own rules, and its tree is locked first.
+    let before = match driver::start::cancel(session, executed, reason)? {
+        Some(cancelled) => cancelled as i32,
+        None => tasks::cancel_all(session, id)?,
+    };
+    let found =
+        row_guard::as_engine(executed, || session.run(&CANCEL, &Global, params![id, reason]))?;
+    if found.is_empty() {
         return Err(not_found(id));
     }
     Ok(before + tasks::cancel_all(session, id)?)

@@ -1,0 +1,18 @@
+-- Completes a running run and its task, whoever follows it: $1 run, $2 payload, $3 now. Returns nothing when the run is
+-- not running, and a false flag when its task has ended already.
+with done as (
+    update {r}
+       set state = 'completed', completed_at = $3, result = $2
+     where run_id = $1 and state = 'running'
+    returning task_id
+), task as (
+    update {t} t
+       set state = 'completed', completed_payload = $2,
+           cancel_done = case when t.cancellation is not null then true else t.cancel_done end
+      from done
+     where t.task_id = done.task_id and t.state in ('pending', 'running', 'sleeping')
+    returning t.task_id
+), waits as (
+    delete from {w} w using done where w.run_id = $1
+)
+select exists (select from task) from done

@@ -1,0 +1,228 @@
+//! Workflow documents: registered, started, moved on, cancelled.
+
+use pgrx::prelude::*;
+
+use super::{optional_queue, required};
+use crate::error::Error;
+use crate::pg::trigger::{Fired, Version};
+use crate::pg::{Jsonb, Timestamp, Uuid, call};
+use crate::workflow::driver::{due, schedules, start};
+use crate::workflow::options::StartOptions;
+use crate::workflow::registry::{self, Registered, Stored};
+use crate::workflow::{forget, yaml};
+
+type RegisteredRow = (String, String, String, bool);
+
+fn registered(done: Registered) -> RegisteredRow {
+    (done.name, done.version, done.hash, done.created)
+}
+
+/// Registers a workflow document.
+#[pg_extern]
+fn register_workflow(
+    p_definition: Option<Jsonb>,
+    p_queue_name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(workflow_name, String),
+        name!(workflow_version, String),
+        name!(workflow_hash, String),
+        name!(created, bool),
+    ),
+> {
+    let done = call(|session| {
+        let text = required(p_definition, "p_definition")?.to_text();
+        let document = serde_json::from_str(&text)
+            .map_err(|error| Error::invalid("p_definition", format!("cannot be read: {error}")))?;
+        registry::register(session, &document, p_queue_name)
+    });
+    TableIterator::once(registered(done))
+}
+
+/// Registers a workflow document written in YAML.
+#[pg_extern]
+fn register_workflow_yaml(
+    p_definition: Option<&str>,
+    p_queue_name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(workflow_name, String),
+        name!(workflow_version, String),
+        name!(workflow_hash, String),
+        name!(created, bool),
+    ),
+> {
+    let done = call(|session| {
+        let document = yaml::to_json(required(p_definition, "p_definition")?)
+            .map_err(|rule| Error::invalid("p_definition", rule))?;
+        registry::register(session, &document, p_queue_name)
+    });
+    TableIterator::once(registered(done))
+}
+
+/// A registered document with what is known of it.
+#[pg_extern]
+fn get_workflow(
+    name: Option<&str>,
+    version: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(workflow_name, String),
+        name!(workflow_version, String),
+        name!(workflow_hash, String),
+        name!(queue_name, Option<String>),
+        name!(document, Jsonb),
+        name!(is_latest, bool),
+        name!(schedule, Option<String>),
+        name!(is_paused, Option<bool>),
+        name!(next_trigger, Option<Timestamp>),
+        name!(registered_at, Timestamp),
+        name!(registered_by, String),
+    ),
+> {
+    let found = call(|session| registry::get(session, required(name, "name")?, version));
+    TableIterator::once((
+        found.name,
+        found.version,
+        found.hash,
+        found.queue,
+        found.document,
+        found.latest,
+        found.schedule,
+        found.paused,
+        found.next_trigger,
+        found.registered_at,
+        found.registered_by,
+    ))
+}
+
+/// All registered documents, by name and the newest first.
+#[pg_extern]
+fn list_workflows() -> TableIterator<
+    'static,
+    (
+        name!(workflow_name, String),
+        name!(workflow_version, String),
+        name!(workflow_hash, String),
+        name!(queue_name, Option<String>),
+        name!(is_latest, bool),
+        name!(schedule, Option<String>),
+        name!(is_paused, Option<bool>),
+        name!(next_trigger, Option<Timestamp>),
+        name!(registered_at, Timestamp),
+        name!(registered_by, String),
+    ),
+> {
+    let found = call(|session| registry::list(session, None));
+    TableIterator::new(found.into_iter().map(|stored: Stored| {
+        (
+            stored.name,
+            stored.version,
+            stored.hash,
+            stored.queue,
+            stored.latest,
+            stored.schedule,
+            stored.paused,
+            stored.next_trigger,
+            stored.registered_at,
+            stored.registered_by,
+        )
+    }))
+}
+
+/// Starts a run of a registered workflow.
+#[pg_extern]
+fn start_workflow(
+    p_workflow_name: Option<&str>,
+    p_workflow_version: default!(Option<&str>, "NULL"),
+    p_inputs: default!(Option<Jsonb>, "'{}'"),
+    p_queue_name: default!(Option<&str>, "NULL"),
+    p_options: default!(Option<Jsonb>, "'{}'"),
+) -> Uuid {
+    let id = call(|session| {
+        let name = required(p_workflow_name, "p_workflow_name")?;
+        let inputs = p_inputs.map_or_else(|| Jsonb::from_text("{}"), Ok)?;
+        if !inputs.is_object() {
+            return Err(Error::invalid("p_inputs", "must be a JSON object"));
+        }
+        let options = match p_options {
+            Some(options) => StartOptions::parse(&options.to_text())?,
+            None => StartOptions::default(),
+        };
+        start::run(session, name, p_workflow_version, inputs, p_queue_name, &options)
+    });
+    Uuid::from_bytes(id.into_bytes())
+}
+
+/// Stops a workflow's schedule.
+#[pg_extern]
+fn pause_workflow(name: Option<&str>) {
+    call(|session| schedules::pause(session, required(name, "name")?, true))
+}
+
+/// Lets a workflow's schedule go on.
+#[pg_extern]
+fn resume_workflow(name: Option<&str>) {
+    call(|session| schedules::pause(session, required(name, "name")?, false))
+}
+
+/// Fires timers that have come due.
+#[pg_extern]
+fn advance_timers(
+    p_queue_name: default!(Option<&str>, "NULL"),
+    p_limit: default!(Option<i32>, 1000),
+) -> i32 {
+    call(|session| {
+        let queue = optional_queue(p_queue_name)?;
+        if let Some(queue) = &queue {
+            registry::check_queue(session, queue)?;
+        }
+        due::advance(session, queue.as_ref(), limit(p_limit)?)
+    })
+}
+
+/// Creates the runs that schedules have made due.
+#[pg_extern]
+fn run_schedules(p_limit: default!(Option<i32>, 100)) -> i32 {
+    call(|session| schedules::run(session, limit(p_limit)?))
+}
+
+fn limit(limit: Option<i32>) -> crate::error::Result<i32> {
+    match limit.ok_or_else(|| Error::null("p_limit"))? {
+        limit if limit < 1 => Err(Error::invalid(format!("limit {limit}"), "must be >= 1")),
+        limit => Ok(limit),
+    }
+}
+
+/// Adds items to a running dynamic foreach.
+#[pg_extern]
+fn add_workflow_items(workflow_run_id: Option<Uuid>, p_path: Option<&str>, p_items: Option<Jsonb>) {
+    call(|session| {
+        let run = required(workflow_run_id, "workflow_run_id")?;
+        let path = required(p_path, "p_path")?;
+        let text = required(p_items, "p_items")?.to_text();
+        let items = match serde_json::from_str(&text) {
+            Ok(serde_json::Value::Array(items)) => items,
+            _ => return Err(Error::invalid("p_items", "must be a JSON array")),
+        };
+        start::add_items(session, super::plain(run), path, items)
+    })
+}
+
+/// Removes what a deleted run consisted of: AFTER DELETE of `absurd.workflow_execution`, for each row.
+#[pg_trigger]
+fn workflow_execution_forget<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
+    call(|session| {
+        let fired = Fired::new(trigger);
+        match fired.get::<uuid::Uuid>(Version::Old, "workflow_run_id")? {
+            Some(run) => forget::run(session, run),
+            None => Ok(()),
+        }
+    });
+    Ok(None)
+}

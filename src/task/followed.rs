@@ -1,0 +1,84 @@
+//! The verbs on tasks that steps of executed workflow runs follow.
+//!
+//! Whoever moves such a task must first have locked the root of its workflow run's tree. The ordinary
+//! verbs refuse it therefore, and these move it, once their caller has done so.
+
+use super::{fail, lease};
+use crate::error::Result;
+use crate::params;
+use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
+use crate::queue::QueueName;
+
+/// What an ordinary verb has come to.
+pub enum Outcome {
+    Done,
+    /// Nothing was done: the run is not in the state for it, or steps follow its task.
+    Refused,
+    /// Done, and in the same moment a step of some workflow run has begun to follow the task.
+    Joined(Uuid),
+}
+
+/// A failed attempt at a task.
+pub struct Attempt {
+    pub task: Uuid,
+    /// Its number, from 1.
+    pub attempt: i32,
+    pub reason: Option<Jsonb>,
+    /// Whether the task ended with it: failed, or cancelled because no other could end in time.
+    pub last: bool,
+    pub cancelled: bool,
+    /// Whether steps follow the task.
+    pub followed: bool,
+}
+
+impl Attempt {
+    /// The reason as JSON text; null when none was given.
+    pub fn reason_text(&self) -> String {
+        self.reason.map_or_else(|| "null".to_owned(), Jsonb::to_text)
+    }
+}
+
+static COMPLETE: Statement = Statement::new(include_str!("../../sql/task/complete_followed.sql"));
+
+/// Completes a running run and its task; false when the run is not running.
+///
+/// # Errors
+/// AB001, 55000 when the task has ended without its run.
+pub fn complete(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    payload: Option<Jsonb>,
+) -> Result<bool> {
+    let rows = session.run(&COMPLETE, queue, params![run, payload, session.now()])?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    lease::settled(session, queue, run, rows).map(|()| true)
+}
+
+/// Fails a running or sleeping run; none when it is neither.
+///
+/// # Errors
+/// Postgres's own.
+pub fn fail(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    reason: Option<Jsonb>,
+    retry_at: Option<Timestamp>,
+) -> Result<Option<Attempt>> {
+    fail::any(session, queue, run, reason, retry_at)
+}
+
+/// Whether a run's attempt ran out of its time and its worker is to be left alone about it.
+static LEFT_ALONE: Statement = Statement::new(
+    "select t.leave_late and r.state = 'failed' and r.attempt_ends_at <= r.failed_at
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.run_id = $1",
+);
+
+pub fn is_left_alone(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
+    let found = session.run(&LEFT_ALONE, queue, params![run])?.first();
+    Ok(found.map(|row| row.get(0)).transpose()?.flatten() == Some(true))
+}

@@ -1,0 +1,137 @@
+//! What is stored, as the interpreter asks for it; every answer is counted.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+use crate::workflow::json::Json;
+use crate::workflow::records::{
+    BreakerRec, ChildRec, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec,
+};
+use crate::workflow::state::Host;
+use crate::workflow::step_state::StepState;
+
+use super::Memory;
+
+impl Memory {
+    fn note(&self, read: usize) {
+        self.asked.set(self.asked.get() + 1);
+        self.read.set(self.read.get() + read);
+    }
+
+    fn within(&self, scope: ScopeId, within: ScopeId) -> bool {
+        scope == within || self.stored.scopes[&scope].chain.contains(&within)
+    }
+}
+
+impl Host for Memory {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn transition(&self) -> i64 {
+        self.transition
+    }
+
+    fn scope(&mut self, id: ScopeId) -> Result<Rc<ScopeRec>> {
+        self.note(1);
+        let missing = || Error::Corrupt { what: format!("no scope {}", id.0) };
+        self.stored.scopes.get(&id).cloned().ok_or_else(missing)
+    }
+
+    fn inner(&mut self, container: StepKey, ordinal: u32) -> Result<Option<Rc<ScopeRec>>> {
+        self.note(1);
+        Ok(self.inner.get(&(container, ordinal)).map(|id| self.stored.scopes[id].clone()))
+    }
+
+    fn all_inner(&mut self, container: StepKey) -> Result<Vec<Rc<ScopeRec>>> {
+        let all = (0..).map_while(|ordinal| self.inner.get(&(container, ordinal)));
+        let all: Vec<_> = all.map(|id| self.stored.scopes[id].clone()).collect();
+        self.note(all.len());
+        Ok(all)
+    }
+
+    fn step(&mut self, key: StepKey) -> Result<Option<Rc<StepRec>>> {
+        self.note(1);
+        Ok(self.stored.steps.get(&key).cloned())
+    }
+
+    fn steps(&mut self, keys: &[StepKey]) -> Result<Vec<Rc<StepRec>>> {
+        self.note(keys.len());
+        Ok(keys.iter().filter_map(|key| self.stored.steps.get(key).cloned()).collect())
+    }
+
+    fn expect(&mut self, keys: &[StepKey]) -> Result<()> {
+        assert!(keys.len() > 1);
+        self.note(0);
+        Ok(())
+    }
+
+    fn value(&mut self, contexts: &[ScopeId], key: &str) -> Result<Option<StepKey>> {
+        self.note(contexts.len());
+        let mut found = contexts
+            .iter()
+            .filter_map(|context| self.stored.values.get(&(*context, key.to_owned())).copied());
+        Ok(found.next())
+    }
+
+    fn values(&mut self, context: ScopeId) -> Result<Vec<(String, StepKey)>> {
+        let range = self.stored.values.range((context, String::new())..);
+        let all = range.take_while(|((of, _), _)| *of == context);
+        let all: Vec<_> = all.map(|((_, key), source)| (key.clone(), *source)).collect();
+        self.note(all.len());
+        Ok(all)
+    }
+
+    fn last_values(&mut self, container: StepKey) -> Result<Vec<(String, StepKey)>> {
+        let mut last = BTreeMap::new();
+        for iteration in self.all_inner(container)? {
+            last.extend(self.values(iteration.id)?);
+        }
+        Ok(last.into_iter().collect())
+    }
+
+    fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>> {
+        let open = |scope: &&Rc<ScopeRec>| {
+            matches!(scope.phase, ScopePhase::Open | ScopePhase::Waiting)
+                && self.within(scope.id, within)
+        };
+        let found: Vec<_> = self.stored.scopes.values().filter(open).cloned().collect();
+        self.note(found.len());
+        Ok(found)
+    }
+
+    fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>> {
+        let running = |step: &&Rc<StepRec>| {
+            step.state == StepState::Running && self.within(step.key.scope, within)
+        };
+        let found: Vec<_> = self.stored.steps.values().filter(running).cloned().collect();
+        self.note(found.len());
+        Ok(found)
+    }
+
+    fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>> {
+        let of = self.stored.children.iter().filter(|((of, _), _)| *of == step);
+        Ok(of.map(|(_, child)| child.clone()).collect())
+    }
+
+    fn emitted(&mut self, event: &str) -> Result<Option<Json>> {
+        self.note(1);
+        Ok(self.events.get(event).cloned())
+    }
+
+    fn breaker(&mut self, node: &str) -> Result<BreakerRec> {
+        self.note(1);
+        Ok(self.breakers.get(node).copied().unwrap_or_default())
+    }
+
+    fn is_registered(&mut self, workflow: &str, version: Option<&str>) -> Result<bool> {
+        let name = version.map_or(workflow.to_owned(), |version| format!("{workflow} {version}"));
+        Ok(self.registered.contains(&name))
+    }
+
+    fn breathe(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! The interpreter at work: case files, single rules, properties.
+
+mod cases;
+mod containers;
+mod generate;
+mod graph;
+mod player;
+mod properties;
+mod tasks;
+mod waits;

@@ -1,0 +1,175 @@
+//! Workflow documents as highway-dsl exports them: read, checked field by field, written in one
+//! canonical form.
+//!
+//! Reading drops unknown fields at every level and fills in defaults (HIGHWAY 1 and 2), so that the
+//! JSON and the YAML of one workflow come to the same document. What concerns more than one field
+//! of one task (names, scopes, the graph) is the business of `scopes`, `resolve` and `graph`.
+
+mod fields;
+mod hash;
+mod kinds;
+mod read;
+mod size;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::guard::Guard;
+use super::policy::{BreakerPolicy, RetryPolicy, TimeoutPolicy};
+use super::program::{DeadlineAction, TriggerRule};
+use crate::error::{Error, Result};
+
+pub use fields::{Choice, broken, place};
+pub use kinds::{Call, Content, Kind};
+
+/// Operators that a document may hold, repeated copies of loop bodies included.
+pub const MAX_OPERATORS: usize = 100_000;
+
+/// Bytes of a workflow's name and of its version: both are in one index entry.
+pub const MAX_NAME: usize = 255;
+
+/// Bytes of a task's id, of a result key and of a branch's name, for the same reason.
+pub const MAX_ID: usize = 1000;
+
+/// A document, or the document of a branch.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    pub tasks: BTreeMap<String, Step>,
+    pub variables: Map<String, Value>,
+    pub start_task: Option<String>,
+    pub schedule: Option<String>,
+    pub start_date: Option<String>,
+    pub catchup: bool,
+    pub is_paused: bool,
+    pub tags: Vec<String>,
+    pub max_active_runs: i64,
+    #[serde(serialize_with = "retry")]
+    pub default_retry_policy: Option<RetryPolicy>,
+    pub deadline_seconds: Option<i64>,
+    pub deadline_action: Choice<DeadlineAction>,
+}
+
+/// An operator with the fields that all have in common.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    pub task_id: String,
+    pub dependencies: Vec<String>,
+    pub trigger_rule: Choice<TriggerRule>,
+    #[serde(serialize_with = "retry")]
+    pub retry_policy: Option<RetryPolicy>,
+    #[serde(serialize_with = "timeout")]
+    pub timeout_policy: Option<TimeoutPolicy>,
+    #[serde(serialize_with = "breaker")]
+    pub circuit_breaker_policy: Option<BreakerPolicy>,
+    pub idempotency_key: Option<String>,
+    pub metadata: Map<String, Value>,
+    pub description: String,
+    pub result_key: Option<String>,
+    pub on_success_task_id: Option<String>,
+    pub on_failure_task_id: Option<String>,
+    pub is_internal_loop_task: bool,
+    pub is_internal_parallel_task: bool,
+    pub preconditions: Vec<Checked>,
+    pub postconditions: Vec<Checked>,
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// A guard as the document has it, and parsed.
+#[derive(Debug)]
+pub struct Checked {
+    pub guard: Guard,
+    written: Value,
+}
+
+impl Serialize for Checked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.written.serialize(serializer)
+    }
+}
+
+fn retry<S: Serializer>(
+    policy: &Option<RetryPolicy>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    policy.as_ref().map(RetryPolicy::canonical).serialize(serializer)
+}
+
+fn timeout<S: Serializer>(
+    policy: &Option<TimeoutPolicy>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    policy.as_ref().map(TimeoutPolicy::canonical).serialize(serializer)
+}
+
+fn breaker<S: Serializer>(
+    policy: &Option<BreakerPolicy>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    policy.as_ref().map(BreakerPolicy::canonical).serialize(serializer)
+}
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// 22023 with the task, the field and the rule for everything that HIGHWAY 1, 2, 6 and 9 say a
+    /// field must be, and for documents beyond the limits of this module and of `bounds`.
+    pub fn read(value: &Value) -> Result<Self> {
+        size::check(value)?;
+        read::Reader::default().document(value)
+    }
+
+    /// The document in its canonical form: every field with its value or default, nothing else.
+    ///
+    /// # Errors
+    /// XX001; none is known.
+    pub fn canonical(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|error| Error::Corrupt {
+            what: format!("the workflow's document cannot be written: {error}"),
+        })
+    }
+}
+
+impl Step {
+    /// Whether another task is a copy of this one in an older layout, where only the dependencies
+    /// (the container's id is appended) and a mark differ.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        let written = |step: &Self| {
+            serde_json::to_value(step).ok().map(|mut value| {
+                if let Value::Object(fields) = &mut value {
+                    fields.remove("dependencies");
+                    fields.remove("is_internal_parallel_task");
+                }
+                value
+            })
+        };
+        written(self) == written(other)
+    }
+}
+
+/// A raw document's canonical form, and the SHA-256 of its content in hexadecimal.
+///
+/// The form keeps numbers in free JSON (arguments, variables, ...) as they were written, because a
+/// worker may tell `3.0` from `3`; the hash does not tell them apart, because databases and YAML
+/// libraries write one number in several ways.
+///
+/// # Errors
+/// As [`Document::read`].
+pub fn canonical(raw: &Value) -> Result<(Value, String)> {
+    let document = Document::read(raw)?.canonical()?;
+    let hash = hash::of(&document);
+    Ok((document, hash))
+}
+
+/// The hash of a document that is in its canonical form.
+pub fn hash_of(canonical: &Value) -> String {
+    hash::of(canonical)
+}

@@ -1,0 +1,75 @@
+//! Child runs of a step: created and started in the transition that orders them.
+
+use uuid::Uuid;
+
+use super::Drive;
+use super::carry::NewChild;
+use super::rows::int;
+use super::start::{self, NewExecution, Origin};
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::workflow::records::StepKey;
+use crate::workflow::registry;
+use crate::workflow::state::Host;
+use crate::workflow::stimulus::Stimulus;
+
+/// Creates a child run and lets it start. It works in the queue that its workflow is registered
+/// with, else in its parent's.
+///
+/// # Errors
+/// XX001 for a workflow that the interpreter found a moment ago and that is gone.
+pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()> {
+    let session = drive.session;
+    let found = registry::find(session, &child.workflow, child.version.as_deref())?;
+    let Some(definition) = found else {
+        return Err(Error::Corrupt {
+            what: format!("workflow \"{}\" vanished while a child was started", child.workflow),
+        });
+    };
+    let prefix = view.scope(child.step.scope)?.path.clone();
+    let path = prefix + &view.program.node(child.step.node).id;
+    let queue = definition.queue.clone().unwrap_or_else(|| view.run.queue.clone());
+    let origin = Origin {
+        root: view.run.root,
+        parent: view.run.id,
+        step: child.step,
+        path: &path,
+        branch: &child.branch,
+        depth: view.run.depth + 1,
+    };
+    let new = NewExecution {
+        definition: &definition,
+        inputs: child.inputs.text(),
+        queue: &queue,
+        created_by: None,
+        tags: None,
+        idempotency_key: None,
+        bounded: false,
+        origin: Some(origin),
+    };
+    if let Some(id) = start::insert(session, &new)? {
+        drive.push(id, Stimulus::Start);
+    }
+    Ok(())
+}
+
+static OPEN: Statement = Statement::new(
+    "select workflow_run_id
+       from absurd.workflow_execution
+      where parent_run_id = $1 and parent_scope = $2 and parent_node = $3
+        and status in ('pending', 'running')
+      order by parent_branch",
+);
+
+/// Cancels the children of a step that have not ended.
+pub fn cancel(drive: &mut Drive, view: &View, step: StepKey) -> Result<()> {
+    let values = params![view.run.id, int(step.scope.0), int(step.node.0)];
+    for row in drive.session.run(&OPEN, &Global, values)? {
+        let child: Uuid = row.need(0)?;
+        let reason = "the step that started it has ended".to_owned();
+        drive.push(child, Stimulus::Cancel { reason });
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The verbs on tasks that steps of executed runs follow: the tree's root is locked first, then the
+//! task moves as any other, then its steps.
+
+use uuid::Uuid;
+
+use super::view::View;
+use super::{Drive, inbox, load, rows};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::{Jsonb, Session, Timestamp};
+use crate::queue::QueueName;
+use crate::task::followed::{self as task, Attempt};
+use crate::task::{cancel, lease};
+use crate::workflow::json::Json;
+use crate::workflow::records::StepKey;
+use crate::workflow::stimulus::Stimulus;
+
+/// The mark of a run's task, and with the mark the root of the task's own workflow run, taken on the
+/// way.
+static TAKE: Statement = Statement::new(
+    "with task as (
+        select t.workflow_step, t.task_id, t.attempts, e.root_run_id
+          from {r} r
+          join {t} t on t.task_id = r.task_id
+          left join absurd.workflow_execution e on e.workflow_run_id = t.workflow_run_id
+         where r.run_id = $1
+     ), root as (
+        update absurd.workflow_execution e
+           set transitions = e.transitions + 1
+          from task
+         where e.workflow_run_id = task.root_run_id and task.workflow_step
+        returning e.transitions
+     )
+     select task.workflow_step, task.task_id, task.attempts, task.root_run_id, root.transitions
+       from task
+       left join root on true",
+);
+
+/// A task that steps follow, with its own tree, if it has one, held.
+struct Held<'s> {
+    task: crate::pg::Uuid,
+    attempts: i32,
+    drive: Option<Drive<'s>>,
+}
+
+/// Takes the tree of a run's task; none when no step follows it.
+fn take<'s>(
+    session: &'s Session,
+    queue: &QueueName,
+    run: crate::pg::Uuid,
+) -> Result<Option<Held<'s>>> {
+    let Some(row) = session.run(&TAKE, queue, params![run])?.first() else { return Ok(None) };
+    if row.get(0)? != Some(true) {
+        return Ok(None);
+    }
+    let root: Option<Uuid> = row.get(3)?;
+    let drive = match (root, row.get(4)?) {
+        (Some(root), Some(transition)) => Some(Drive::new(session, root, transition)),
+        _ => None,
+    };
+    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive }))
+}
+
+impl Held<'_> {
+    /// Tells the steps of the held tree what `stimulus` makes of it, and those of other trees by
+    /// `others`, which is given the held root; then everything goes on.
+    fn tell(
+        self,
+        session: &Session,
+        stimulus: impl Fn(StepKey) -> Stimulus,
+        others: impl FnOnce(Option<Uuid>) -> Result<std::collections::BTreeSet<Uuid>>,
+    ) -> Result<()> {
+        let Some(mut drive) = self.drive else {
+            return inbox::try_roots(session, others(None)?);
+        };
+        let task = Uuid::from_bytes(*self.task.as_bytes());
+        for (view, steps) in load::followers(drive.session, task, drive.root)? {
+            for step in steps {
+                drive.push(view.run.id, stimulus(step));
+            }
+            drive.keep(view);
+        }
+        drive.tell(others(Some(drive.root))?);
+        drive.finish().map(drop)
+    }
+}
+
+/// Completes a run whose task steps follow, and moves their runs on.
+///
+/// # Errors
+/// As complete_run for any task.
+pub fn complete(
+    session: &Session,
+    queue: &QueueName,
+    run: crate::pg::Uuid,
+    payload: Option<Jsonb>,
+) -> Result<()> {
+    let Some(held) = take(session, queue, run)? else {
+        return Err(lease::refusal(session, queue, run)?);
+    };
+    if !task::complete(session, queue, run, payload)? {
+        return late(session, queue, run);
+    }
+    let result = payload.map_or_else(Json::null, rows::of_jsonb);
+    let (ended, attempts) = (vec![held.task], natural(held.attempts));
+    held.tell(
+        session,
+        |step| Stimulus::TaskCompleted { step, result: result.clone(), attempts },
+        |root| inbox::put_ended(session, ended, root),
+    )
+}
+
+/// Fails a run whose task steps follow, and moves their runs on.
+///
+/// # Errors
+/// As fail_run for any task.
+pub fn fail(
+    session: &Session,
+    queue: &QueueName,
+    run: crate::pg::Uuid,
+    reason: Option<Jsonb>,
+    retry_at: Option<Timestamp>,
+) -> Result<()> {
+    let Some(held) = take(session, queue, run)? else {
+        return Err(lease::refusal(session, queue, run)?);
+    };
+    let Some(attempt) = task::fail(session, queue, run, reason, retry_at)? else {
+        return late(session, queue, run);
+    };
+    held.tell(session, |step| failed(step, &attempt), |root| put(session, &attempt, root))
+}
+
+/// The task and its steps have been told of a late worker's outcome already. Where the document says
+/// to leave such workers alone, nothing happens; the others are told why.
+fn late(session: &Session, queue: &QueueName, run: crate::pg::Uuid) -> Result<()> {
+    match task::is_left_alone(session, queue, run)? {
+        true => Ok(()),
+        false => Err(lease::refusal(session, queue, run)?),
+    }
+}
+
+fn natural(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+fn failed(step: StepKey, attempt: &Attempt) -> Stimulus {
+    if attempt.cancelled {
+        return Stimulus::TaskCancelled { step };
+    }
+    Stimulus::AttemptFailed {
+        step,
+        error: attempt.reason.map_or_else(Json::null, rows::of_jsonb),
+        attempts: natural(attempt.attempt),
+        last: attempt.last,
+    }
+}
+
+fn put(
+    session: &Session,
+    attempt: &Attempt,
+    except: Option<Uuid>,
+) -> Result<std::collections::BTreeSet<Uuid>> {
+    match attempt.last {
+        true => inbox::put_ended(session, vec![attempt.task], except),
+        false => inbox::put_attempt(session, attempt, except),
+    }
+}
+
+/// What a claim has failed and cancelled on its way: tells the steps that follow, without waiting.
+pub fn swept(session: &Session, attempts: &[Attempt], ended: Vec<crate::pg::Uuid>) -> Result<()> {
+    for attempt in attempts {
+        put(session, attempt, None)?;
+    }
+    inbox::put_ended(session, ended, None).map(drop)
+}
+
+static TAKE_TASK: Statement = Statement::new(
+    "update absurd.workflow_execution root
+        set transitions = root.transitions + 1
+       from {t} t
+       join absurd.workflow_execution e on e.workflow_run_id = t.workflow_run_id
+      where t.task_id = $1 and root.workflow_run_id = e.root_run_id
+     returning root.workflow_run_id, root.transitions",
+);
+
+/// Cancels a task that steps follow; says whether this call did it.
+///
+/// # Errors
+/// Postgres's own.
+pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<bool> {
+    let drive = match session.run(&TAKE_TASK, queue, params![task])?.first() {
+        Some(row) => Some(Drive::new(session, row.need(0)?, row.need(1)?)),
+        None => None,
+    };
+    if cancel::many(session, queue, vec![task])?.count == 0 {
+        return Ok(false);
+    }
+    let held = Held { task, attempts: 0, drive };
+    held.tell(
+        session,
+        |step| Stimulus::TaskCancelled { step },
+        |root| inbox::put_ended(session, vec![task], root),
+    )?;
+    Ok(true)
+}
+
+/// Locks the tree of a task's workflow run, if the database executes one.
+pub fn hold(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<()> {
+    session.run(&TAKE_TASK, queue, params![task])?;
+    Ok(())
+}
+
+/// Before a failed task is retried in place.
+///
+/// # Errors
+/// 55000 when a step has taken note of its failure: what came of that is not undone.
+pub fn check_retry(session: &Session, task: crate::pg::Uuid) -> Result<()> {
+    static NOTED: Statement = Statement::new(
+        "select s.workflow_run_id
+           from absurd.workflow_step s
+          where s.task_id = $1 and s.state not in ('pending', 'running')
+          limit 1",
+    );
+    let Some(row) = session.run(&NOTED, &Global, params![task])?.first() else { return Ok(()) };
+    let run: Uuid = row.need(0)?;
+    Err(Error::WrongState {
+        what: format!("Task \"{task}\""),
+        rule: format!(
+            "cannot be retried in place: workflow run \"{run}\" has gone on from its failure"
+        ),
+        hint: Some("Start the workflow again, or retry with {\"spawn_new\": true}.".into()),
+    })
+}
+
+static OUTCOME: Statement = Statement::new(
+    "select t.state, t.completed_payload, r.failure_reason, t.attempts
+       from {t} t
+       left join {r} r on r.run_id = t.last_attempt_run
+      where t.task_id = $1",
+);
+
+/// What a step's task has come to; none while it is at work. A task that is gone was cancelled.
+pub fn outcome(view: &View, step: StepKey, task: Uuid) -> Result<Option<Stimulus>> {
+    let Some(row) = view.session.run(&OUTCOME, &view.queue, params![task])?.first() else {
+        return Ok(Some(Stimulus::TaskCancelled { step }));
+    };
+    let json = |column| -> Result<Json> {
+        let value = row.get::<Jsonb>(column)?;
+        Ok(value.map_or_else(Json::null, rows::of_jsonb))
+    };
+    let attempts = natural(row.need(3)?);
+    Ok(match row.need::<String>(0)?.as_str() {
+        "completed" => Some(Stimulus::TaskCompleted { step, result: json(1)?, attempts }),
+        "failed" => Some(Stimulus::AttemptFailed { step, error: json(2)?, attempts, last: true }),
+        "cancelled" => Some(Stimulus::TaskCancelled { step }),
+        _ => None,
+    })
+}

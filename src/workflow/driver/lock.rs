@@ -1,0 +1,60 @@
+//! The lock of a tree: its root's row in `workflow_execution`. Taking it counts a transition, in the
+//! same update.
+
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::Session;
+use crate::pg::plan::{Global, Statement};
+
+static TAKE: Statement = Statement::new(
+    "update absurd.workflow_execution
+        set transitions = transitions + 1
+      where workflow_run_id = $1
+     returning transitions",
+);
+static FREE: Statement = Statement::new(
+    "select from absurd.workflow_execution
+      where workflow_run_id = $1
+        for no key update skip locked",
+);
+static COUNT: Statement = Statement::new(
+    "update absurd.workflow_execution
+        set transitions = transitions + $2
+      where workflow_run_id = $1",
+);
+static ROOT: Statement =
+    Statement::new("select root_run_id from absurd.workflow_execution where workflow_run_id = $1");
+
+/// Waits for the root and takes it until the transaction ends; returns the transition's number.
+///
+/// # Errors
+/// 02000 when the run is gone; 40001 under a snapshot that is older than the root's last transition.
+pub fn take(session: &Session, root: Uuid) -> Result<i64> {
+    let found = session.run(&TAKE, &Global, params![root])?.first();
+    found.map_or_else(|| Err(gone(root)), |row| row.need(0))
+}
+
+/// As [`take`], unless somebody else has it; none then.
+pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
+    if session.run(&FREE, &Global, params![root])?.is_empty() {
+        return Ok(None);
+    }
+    take(session, root).map(Some)
+}
+
+/// Counts transitions beyond the one that taking the lock counted.
+pub fn count(session: &Session, root: Uuid, transitions: i64) -> Result<()> {
+    session.run(&COUNT, &Global, params![root, transitions])?;
+    Ok(())
+}
+
+/// The root of a run's tree; none for a run that the database does not execute.
+pub fn root_of(session: &Session, run: Uuid) -> Result<Option<Uuid>> {
+    session.run(&ROOT, &Global, params![run])?.first().map(|row| row.need(0)).transpose()
+}
+
+fn gone(root: Uuid) -> Error {
+    Error::NotFound { what: "Workflow run", id: root.to_string(), queue: None }
+}

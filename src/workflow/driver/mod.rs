@@ -1,0 +1,153 @@
+//! Executes workflow documents: hands what happened to the interpreter, stores what changes, and
+//! carries out what it orders, all in the transaction of whoever caused it.
+//!
+//! The runs of a tree, a root run and the children below it, are moved by one session at a time: the
+//! one that holds the root's row in `workflow_execution`. That row is locked first, before events,
+//! runs and tasks. Who cannot take it in that order leaves a row in `workflow_stimulus` instead,
+//! which the holder, the next claim or advance_timers takes up.
+
+pub mod admit;
+mod breakers;
+pub mod carry;
+pub mod children;
+pub mod due;
+pub mod events;
+pub mod followed;
+pub mod inbox;
+pub mod load;
+pub mod lock;
+pub mod rows;
+pub mod schedules;
+pub mod start;
+mod store;
+pub mod view;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::pg::Session;
+use crate::workflow::advance::advance;
+use crate::workflow::stimulus::{Stimulus, Work};
+use view::View;
+
+/// One call's hold on the runs of a tree.
+pub struct Drive<'s> {
+    session: &'s Session,
+    root: Uuid,
+    /// The number of the last transition.
+    transition: i64,
+    /// Transitions beyond the one that taking the lock counted.
+    uncounted: i64,
+    counted: bool,
+    work: VecDeque<(Uuid, Stimulus)>,
+    views: HashMap<Uuid, View<'s>>,
+    /// What transitions left over when they reached their bound.
+    rest: Vec<(Uuid, Vec<Work>)>,
+    /// Other roots for which this call left stimuli.
+    others: BTreeSet<Uuid>,
+    /// Whether a transition of this call holds event locks: later ones must not wait for more.
+    holds_events: bool,
+    /// Queue tasks that the call cancelled.
+    cancelled: usize,
+}
+
+impl<'s> Drive<'s> {
+    /// For the root that the caller has locked, which is at this transition.
+    pub fn new(session: &'s Session, root: Uuid, transition: i64) -> Self {
+        Self {
+            session,
+            root,
+            transition,
+            uncounted: 0,
+            counted: false,
+            work: VecDeque::new(),
+            views: HashMap::new(),
+            rest: Vec::new(),
+            others: BTreeSet::new(),
+            holds_events: false,
+            cancelled: 0,
+        }
+    }
+
+    /// Adds a stimulus for a run of the tree, after those that are there.
+    pub fn push(&mut self, run: Uuid, stimulus: Stimulus) {
+        self.work.push_back((run, stimulus));
+    }
+
+    /// Works off the stimuli and those that they and others bring about, then lets other trees that
+    /// were told something go on where that takes no waiting. Returns the number of queue tasks that
+    /// were cancelled on the way.
+    ///
+    /// # Errors
+    /// Postgres's own, and XX001 for records that do not fit their document; either undoes the call.
+    pub fn finish(mut self) -> Result<usize> {
+        self.work_off()?;
+        let others = std::mem::take(&mut self.others);
+        inbox::try_roots(self.session, others)?;
+        Ok(self.cancelled)
+    }
+
+    /// As [`Drive::finish`], and leaves what other trees were told to them.
+    pub fn work_off(&mut self) -> Result<()> {
+        loop {
+            while let Some((run, stimulus)) = self.work.pop_front() {
+                self.transit(run, stimulus)?;
+            }
+            if !inbox::take(self)? {
+                break;
+            }
+        }
+        for (run, work) in std::mem::take(&mut self.rest) {
+            inbox::put_rest(self, run, &work)?;
+        }
+        if self.uncounted > 0 {
+            lock::count(self.session, self.root, self.uncounted)?;
+            self.uncounted = 0;
+        }
+        Ok(())
+    }
+
+    /// One transition of one run. A run that has ended takes no more stimuli.
+    fn transit(&mut self, run: Uuid, stimulus: Stimulus) -> Result<()> {
+        self.session.check_for_interrupts()?;
+        let mut view = match self.views.remove(&run) {
+            Some(view) => view,
+            None => load::view(self.session, run)?,
+        };
+        if !rows::has_ended(view.run.status) {
+            view.transition = self.next_transition();
+            let (program, record) = (Rc::clone(&view.program), view.run.clone());
+            let changes = advance(&program, &mut view, &record, stimulus)?;
+            carry::out(self, &mut view, changes)?;
+        }
+        self.views.insert(run, view);
+        Ok(())
+    }
+
+    fn next_transition(&mut self) -> i64 {
+        if self.counted {
+            self.transition += 1;
+            self.uncounted += 1;
+        }
+        self.counted = true;
+        self.transition
+    }
+
+    /// A run of the tree, loaded if it has not been.
+    fn view(&mut self, run: Uuid) -> Result<&mut View<'s>> {
+        match self.views.entry(run) {
+            std::collections::hash_map::Entry::Occupied(held) => Ok(held.into_mut()),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                Ok(free.insert(load::view(self.session, run)?))
+            }
+        }
+    }
+
+    /// Keeps a run that was read otherwise.
+    pub fn keep(&mut self, view: View<'s>) {
+        self.views.entry(view.run.id).or_insert(view);
+    }
+}

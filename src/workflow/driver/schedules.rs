@@ -1,0 +1,255 @@
+//! Cron schedules: when the next run of a workflow is due, and the runs that have come due.
+
+use serde_json::json;
+
+use super::admit;
+use super::start::{self, NewExecution};
+use crate::error::Result;
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::{Session, Timestamp, ereport};
+use crate::workflow::program::{Program, Schedule};
+use crate::workflow::registry::{self, Definition};
+
+static REGISTER: Statement = Statement::new(
+    "insert into absurd.workflow_schedule as s
+         (workflow_name, workflow_version, queue_name, is_paused, since, next_trigger)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (workflow_name) do update
+        set workflow_version = excluded.workflow_version, queue_name = excluded.queue_name,
+            is_paused = excluded.is_paused, since = excluded.since,
+            next_trigger = excluded.next_trigger",
+);
+static LOAD: Statement = Statement::new(
+    "select workflow_version, queue_name, is_paused, since, last_trigger
+       from absurd.workflow_schedule
+      where workflow_name = $1
+        for update",
+);
+static SET: Statement = Statement::new(
+    "update absurd.workflow_schedule
+        set queue_name = $2, is_paused = $3, since = $4, next_trigger = $5
+      where workflow_name = $1",
+);
+static DUE: Statement = Statement::new(
+    "select workflow_name, workflow_version, queue_name, next_trigger
+       from absurd.workflow_schedule
+      where not is_paused and next_trigger <= $1
+      order by next_trigger
+        for update skip locked",
+);
+static TRIGGERED: Statement = Statement::new(
+    "update absurd.workflow_schedule
+        set last_trigger = coalesce($2, last_trigger), next_trigger = $3
+      where workflow_name = $1",
+);
+
+/// A workflow's row.
+struct Row {
+    version: String,
+    queue: Option<String>,
+    paused: bool,
+    since: Timestamp,
+    last: Option<Timestamp>,
+}
+
+fn load(session: &Session, workflow: &str) -> Result<Option<Row>> {
+    let found = session.run(&LOAD, &Global, params![workflow])?.first();
+    let read = |row: crate::pg::Row| {
+        Ok(Row {
+            version: row.need(0)?,
+            queue: row.get(1)?,
+            paused: row.need(2)?,
+            since: row.need(3)?,
+            last: row.get(4)?,
+        })
+    };
+    found.map(read).transpose()
+}
+
+/// The first trigger after what has been done: with catchup every one since the start date, or since
+/// `since` without one; else only those after `since`. Never one before the start date.
+fn next(schedule: &Schedule, since: Timestamp, last: Option<Timestamp>) -> Option<Timestamp> {
+    // A trigger at the start date itself counts.
+    let before_start = schedule.start_date.map(|at| Timestamp::from_micros(at.micros() - 1));
+    let from = match (schedule.catchup, before_start) {
+        (true, Some(start)) => start,
+        (false, Some(start)) => since.max(start),
+        (_, None) => since,
+    };
+    schedule.cron.next_after(last.map_or(from, |last| last.max(from)))
+}
+
+/// Puts a newly registered document in charge of its workflow's schedule. What an earlier version
+/// has triggered is not triggered again.
+pub fn registered(session: &Session, program: &Program, queue: Option<&str>) -> Result<()> {
+    let before = load(session, &program.name)?;
+    let queue = match (queue, &before) {
+        (None, Some(before)) => before.queue.as_deref(),
+        (queue, _) => queue,
+    };
+    let now = session.now();
+    let last = before.as_ref().and_then(|before| before.last);
+    let due = program.schedule.as_ref().filter(|_| queue.is_some());
+    let due = due.and_then(|schedule| next(schedule, now, last));
+    let paused = program.schedule.as_ref().is_some_and(|schedule| schedule.paused);
+    let values = params![program.name.as_str(), program.version.as_str(), queue, paused, now, due];
+    session.run(&REGISTER, &Global, values)?;
+    Ok(())
+}
+
+/// The document in charge has got another queue, perhaps its first.
+pub fn moved(session: &Session, program: &Program, queue: Option<&str>) -> Result<()> {
+    match load(session, &program.name)? {
+        Some(row) if row.version == program.version => {
+            let due = program.schedule.as_ref();
+            let due = due.and_then(|schedule| next(schedule, row.since, row.last));
+            set(session, &program.name, queue, row.paused, row.since, due)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set(
+    session: &Session,
+    workflow: &str,
+    queue: Option<&str>,
+    paused: bool,
+    since: Timestamp,
+    next: Option<Timestamp>,
+) -> Result<()> {
+    session.run(&SET, &Global, params![workflow, queue, paused, since, next])?;
+    Ok(())
+}
+
+/// Stops a workflow's schedule, or lets it go on. What came due while it stood still is made up for
+/// only with catchup.
+///
+/// # Errors
+/// 02000 for an unknown workflow.
+pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
+    let Some(row) = load(session, workflow)? else {
+        return Err(registry::unknown(workflow, None));
+    };
+    if row.paused == paused {
+        return Ok(());
+    }
+    let definition = registry::require(session, workflow, Some(&row.version))?;
+    let program = registry::program(session, workflow, &row.version, &definition.hash)?;
+    let schedule = program.schedule.as_ref();
+    let catches_up = schedule.is_some_and(|schedule| schedule.catchup);
+    let since = if paused || catches_up { row.since } else { session.now() };
+    let due = schedule.filter(|_| row.queue.is_some());
+    let due = due.and_then(|schedule| next(schedule, since, row.last));
+    set(session, workflow, row.queue.as_deref(), paused, since, due)
+}
+
+/// Creates the runs that have come due, at most `limit`; returns how many.
+///
+/// # Errors
+/// Postgres's own. A schedule that fails is reported as a warning and does not stop the others.
+pub fn run(session: &Session, limit: i32) -> Result<i32> {
+    let mut created = 0;
+    for row in session.run(&DUE, &Global, params![session.now()])? {
+        if created >= limit {
+            break;
+        }
+        let (workflow, version): (String, String) = (row.need(0)?, row.need(1)?);
+        let Some(queue) = row.get::<String>(2)? else { continue };
+        let due: Timestamp = row.need(3)?;
+        let outcome = session.attempt(|| {
+            let definition = registry::require(session, &workflow, Some(&version))?;
+            one(session, &definition, &queue, due, limit - created)
+        })?;
+        match outcome {
+            Ok(runs) => created += runs,
+            Err(crate::error::Error::Postgres(caught)) if caught.is("57014") => {
+                return Err(crate::error::Error::Postgres(caught));
+            }
+            Err(error) => ereport::warn(error)?,
+        }
+    }
+    Ok(created)
+}
+
+/// Creates the due runs of one workflow, whose row is locked: `due` is the first trigger that has
+/// passed.
+fn one(
+    session: &Session,
+    definition: &Definition,
+    queue: &str,
+    due: Timestamp,
+    limit: i32,
+) -> Result<i32> {
+    let name = definition.name.as_str();
+    let program = registry::program(session, name, &definition.version, &definition.hash)?;
+    let Some(schedule) = &program.schedule else {
+        return triggered(session, name, None, None).map(|()| 0);
+    };
+    let now = session.now();
+    let bound = i64::from(program.max_active_runs);
+    if !schedule.catchup {
+        // Of several missed triggers only the newest; at the bound none.
+        let after_now = Timestamp::from_micros(now.micros().saturating_add(1));
+        let newest = schedule.cron.previous_before(after_now).map_or(due, |at| at.max(due));
+        let free = admit::unfinished(session, name)? < bound;
+        if free {
+            create(session, definition, &program, queue, newest)?;
+        }
+        triggered(session, name, Some(newest), schedule.cron.next_after(now))?;
+        return Ok(i32::from(free));
+    }
+    let mut created = 0;
+    let (mut last, mut next) = (None, Some(due));
+    while let Some(at) = next.filter(|at| *at <= now)
+        && created < limit
+        && admit::unfinished(session, name)? < bound
+    {
+        session.check_for_interrupts()?;
+        create(session, definition, &program, queue, at)?;
+        created += 1;
+        last = Some(at);
+        next = schedule.cron.next_after(at);
+    }
+    triggered(session, name, last, next)?;
+    Ok(created)
+}
+
+fn triggered(
+    session: &Session,
+    workflow: &str,
+    last: Option<Timestamp>,
+    next: Option<Timestamp>,
+) -> Result<()> {
+    session.run(&TRIGGERED, &Global, params![workflow, last, next])?;
+    Ok(())
+}
+
+fn create(
+    session: &Session,
+    definition: &Definition,
+    program: &Program,
+    queue: &str,
+    at: Timestamp,
+) -> Result<()> {
+    let before = program.schedule.as_ref().and_then(|s| s.cron.previous_before(at)).unwrap_or(at);
+    let inputs = json!({
+        "data_interval_start": before.iso8601(),
+        "data_interval_end": at.iso8601(),
+    });
+    let inputs = inputs.to_string();
+    let new = NewExecution {
+        definition,
+        inputs: &inputs,
+        queue,
+        created_by: Some("schedule"),
+        tags: None,
+        idempotency_key: None,
+        bounded: false,
+        origin: None,
+    };
+    match start::insert(session, &new)? {
+        Some(id) => start::begin(session, definition, id, &new),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,256 @@
+//! Starting runs, and what callers do to them: cancel, and add items.
+
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use super::rows::{self, int};
+use super::{Drive, admit, lock};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::{Jsonb, Session};
+use crate::queue::QueueName;
+use crate::workflow::advance::takes_items;
+use crate::workflow::json::Json;
+use crate::workflow::operator::Operator;
+use crate::workflow::options::StartOptions;
+use crate::workflow::records::{ScopeId, StepKey};
+use crate::workflow::registry::{self, Definition};
+use crate::workflow::run::not_found;
+use crate::workflow::state::Host;
+use crate::workflow::step_state::StepState;
+use crate::workflow::stimulus::Stimulus;
+
+/// A run to create.
+pub struct NewExecution<'a> {
+    pub definition: &'a Definition,
+    /// JSON text.
+    pub inputs: &'a str,
+    pub queue: &'a str,
+    pub created_by: Option<&'a str>,
+    /// JSON text of an object.
+    pub tags: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    /// Whether it waits its turn under `max_active_runs`.
+    pub bounded: bool,
+    /// Whose child it is; none for a root.
+    pub origin: Option<Origin<'a>>,
+}
+
+/// The step that starts a child run.
+pub struct Origin<'a> {
+    pub root: Uuid,
+    pub parent: Uuid,
+    pub step: StepKey,
+    pub path: &'a str,
+    pub branch: &'a str,
+    pub depth: u32,
+}
+
+/// Inserts a pending run. A root's own insertion is its lock, and counts as its first transition.
+static INSERT: Statement = Statement::new(
+    "with execution as (
+        insert into absurd.workflow_execution
+            (workflow_run_id, root_run_id, parent_run_id, parent_scope, parent_node, parent_branch,
+             depth, workflow_name, workflow_version, workflow_hash, queue_name, status,
+             transitions, next_scope, idempotency_key, bounded)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 1, 0, $12, $13)
+        on conflict (workflow_name, idempotency_key) where idempotency_key is not null do nothing
+        returning workflow_run_id
+     )
+     insert into absurd.workflow_run
+         (workflow_run_id, workflow_name, workflow_version, workflow_hash, status, absurd_queue,
+          inputs, created_by, tags, root_run_id, parent_run_id, parent_step)
+     select workflow_run_id, $8, $9, $10, 'pending', $11, $14::jsonb, $15, $16::jsonb, $2, $3, $17
+       from execution
+     returning workflow_run_id",
+);
+
+/// Creates a pending run; none when the workflow has one with the same idempotency key.
+pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
+    let id = Uuid::from_bytes(*session.new_id()?.as_bytes());
+    let (definition, origin) = (new.definition, new.origin.as_ref());
+    let values = params![
+        id,
+        origin.map_or(id, |origin| origin.root),
+        origin.map(|origin| origin.parent),
+        origin.map(|origin| int(origin.step.scope.0)),
+        origin.map(|origin| int(origin.step.node.0)),
+        origin.map(|origin| origin.branch),
+        origin.map_or(0, |origin| int(origin.depth)),
+        definition.name.as_str(),
+        definition.version.as_str(),
+        definition.hash.as_str(),
+        new.queue,
+        new.idempotency_key,
+        new.bounded,
+        new.inputs,
+        new.created_by,
+        new.tags,
+        origin.map(|origin| origin.path),
+    ];
+    let inserted = session.run(&INSERT, &Global, values)?;
+    Ok((!inserted.is_empty()).then_some(id))
+}
+
+static BY_KEY: Statement = Statement::new(
+    "select workflow_run_id
+       from absurd.workflow_execution
+      where workflow_name = $1 and idempotency_key = $2",
+);
+
+/// Starts a run of a registered workflow, the version registered last unless one is named.
+///
+/// # Errors
+/// 02000 for an unknown workflow, 22004 without a queue, 42P01 for an unknown queue.
+pub fn run(
+    session: &Session,
+    name: &str,
+    version: Option<&str>,
+    inputs: Jsonb,
+    queue: Option<&str>,
+    options: &StartOptions,
+) -> Result<Uuid> {
+    let definition = registry::require(session, name, version)?;
+    let queue = queue_of(&definition, queue)?;
+    registry::check_queue(session, &queue)?;
+    if options.respect_max_active_runs {
+        admit::hold(session, name)?;
+    }
+    let new = NewExecution {
+        definition: &definition,
+        inputs: &inputs.to_text(),
+        queue: queue.as_str(),
+        created_by: options.created_by.as_deref(),
+        tags: options.tags.as_deref(),
+        idempotency_key: options.idempotency_key.as_deref(),
+        bounded: options.respect_max_active_runs,
+        origin: None,
+    };
+    match insert(session, &new)? {
+        Some(id) => {
+            begin(session, &definition, id, &new)?;
+            Ok(id)
+        }
+        None => same_key(session, name, options.idempotency_key.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Starts a run that was just created, or leaves it in line.
+pub fn begin(
+    session: &Session,
+    definition: &Definition,
+    id: Uuid,
+    new: &NewExecution,
+) -> Result<()> {
+    if new.bounded {
+        let program =
+            registry::program(session, &definition.name, &definition.version, &definition.hash)?;
+        if !admit::may_start(session, &definition.name, id, program.max_active_runs)? {
+            if admit::waiting(session, &definition.name, id)?.is_none() {
+                admit::arm(session, id, new.queue)?;
+            }
+            return Ok(());
+        }
+    }
+    let mut drive = Drive::new(session, id, 1);
+    drive.push(id, Stimulus::Start);
+    drive.finish().map(drop)
+}
+
+fn queue_of(definition: &Definition, queue: Option<&str>) -> Result<QueueName> {
+    match queue.or(definition.queue.as_deref()) {
+        Some(queue) => QueueName::parse(Some(queue)),
+        None => Err(Error::null("p_queue_name, as the workflow is registered without a queue,")),
+    }
+}
+
+fn same_key(session: &Session, name: &str, key: &str) -> Result<Uuid> {
+    match session.run(&BY_KEY, &Global, params![name, key])?.first() {
+        Some(row) => row.need(0),
+        None => Err(Error::Serialization {
+            what: format!(
+                "a run of workflow \"{name}\" with idempotency key \"{key}\" was created"
+            ),
+        }),
+    }
+}
+
+/// Cancels an executed run, children included; returns how many of its queue tasks that cancelled.
+/// None for a run that the database does not execute.
+///
+/// # Errors
+/// 55000 for a run that has ended otherwise.
+pub fn cancel(session: &Session, run: Uuid, reason: &str) -> Result<Option<usize>> {
+    let Some(root) = lock::root_of(session, run)? else { return Ok(None) };
+    let transition = lock::take(session, root)?;
+    let mut drive = Drive::new(session, root, transition);
+    drive.push(run, Stimulus::Cancel { reason: reason.to_owned() });
+    drive.finish().map(Some)
+}
+
+static SCOPES: Statement = Statement::new(
+    "select c.scope, c.path
+       from absurd.workflow_scope c
+      where c.workflow_run_id = $1 and starts_with($2, c.path)
+      order by length(c.path) desc",
+);
+
+/// Adds items to a running dynamic foreach of a run, named by the step's path.
+///
+/// # Errors
+/// 02000 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
+pub fn add_items(
+    session: &Session,
+    run: Uuid,
+    path: &str,
+    items: Vec<serde_json::Value>,
+) -> Result<()> {
+    let id = crate::pg::Uuid::from_bytes(run.into_bytes());
+    let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
+    let transition = lock::take(session, root)?;
+    let mut drive = Drive::new(session, root, transition);
+    // What was left for the tree comes first: the step may have ended.
+    drive.work_off()?;
+    let wrong = |rule: &str| Error::WrongState {
+        what: format!("Step \"{path}\" of workflow run \"{run}\""),
+        rule: rule.to_owned(),
+        hint: None,
+    };
+    let view = drive.view(run)?;
+    let Some(step) = find(view, path)? else {
+        return Err(Error::NotFound { what: "Step", id: path.to_owned(), queue: None });
+    };
+    let program = Rc::clone(&view.program);
+    let record = view.step(step)?;
+    let state = record.as_ref().map_or(StepState::Pending, |record| record.state);
+    match &program.node(step.node).operator {
+        Operator::Foreach(foreach) if foreach.dynamic => {}
+        Operator::Foreach(_) => return Err(wrong("takes no more items: it is not dynamic")),
+        other => return Err(wrong(&format!("takes no items: it is a {}", other.name()))),
+    }
+    if rows::has_ended(view.run.status)
+        || !record.is_some_and(|record| takes_items(&program, &record))
+    {
+        return Err(wrong(&format!("takes no items now: it is {state}")));
+    }
+    let items = items.into_iter().map(Json::from_value).collect();
+    drive.push(run, Stimulus::ItemsAdded { step, items });
+    drive.finish().map(drop)
+}
+
+/// The step with a path: the longest scope path that it starts with and whose scope has the rest as a
+/// node.
+fn find(view: &mut super::view::View, path: &str) -> Result<Option<StepKey>> {
+    for row in view.session.run(&SCOPES, &Global, params![view.run.id, path])? {
+        let scope = ScopeId(rows::number(&row, 0)?);
+        let prefix: String = row.need(1)?;
+        let definition = view.scope(scope)?.scope;
+        let node = path.strip_prefix(&prefix).and_then(|id| view.program.find(definition, id));
+        if let Some(node) = node {
+            return Ok(Some(StepKey { scope, node }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,327 @@
+//! What is stored of one run, as the interpreter asks for it.
+//!
+//! Answers are kept for the call: the root's lock keeps everybody else away, and what a transition
+//! changes is laid over them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use super::breakers;
+use super::rows::{self, scope_columns, step_columns};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::row::Rows;
+use crate::pg::{Jsonb, Param, Session, Timestamp};
+use crate::queue::QueueName;
+use crate::workflow::json::Json;
+use crate::workflow::program::Program;
+use crate::workflow::records::{BreakerRec, ChildRec, RunRec, ScopeId, ScopeRec, StepKey, StepRec};
+use crate::workflow::registry;
+use crate::workflow::state::Host;
+use crate::workflow::stimulus::Changes;
+
+/// One run of the tree that the call holds.
+pub struct View<'s> {
+    pub session: &'s Session,
+    pub program: Rc<Program>,
+    pub run: RunRec,
+    pub queue: QueueName,
+    /// The number of the transition under way.
+    pub transition: i64,
+    scopes: HashMap<ScopeId, Rc<ScopeRec>>,
+    /// None for a step that is known to have no record.
+    steps: HashMap<StepKey, Option<Rc<StepRec>>>,
+}
+
+static SCOPE: Statement = Statement::new(concat!(
+    "select ",
+    scope_columns!(),
+    " from absurd.workflow_scope c where c.workflow_run_id = $1 and c.scope = $2"
+));
+static INNER: Statement = Statement::new(concat!(
+    "select ",
+    scope_columns!(),
+    " from absurd.workflow_scope c
+      where c.workflow_run_id = $1 and c.parent_scope = $2 and c.parent_node = $3 and c.ordinal = $4"
+));
+static ALL_INNER: Statement = Statement::new(concat!(
+    "select ",
+    scope_columns!(),
+    " from absurd.workflow_scope c
+      where c.workflow_run_id = $1 and c.parent_scope = $2 and c.parent_node = $3
+      order by c.ordinal"
+));
+static STEPS: Statement = Statement::new(concat!(
+    "select ",
+    step_columns!(),
+    " from unnest($2, $3) k (scope, node)
+       join absurd.workflow_step s
+         on s.workflow_run_id = $1 and s.scope = k.scope and s.node = k.node"
+));
+static VALUE: Statement = Statement::new(
+    "select v.source_scope, v.source_node
+       from unnest($2) with ordinality k (context, place)
+       join absurd.workflow_value v
+         on v.workflow_run_id = $1 and v.context = k.context and v.key = $3
+      order by k.place
+      limit 1",
+);
+static VALUES: Statement = Statement::new(
+    "select key, source_scope, source_node
+       from absurd.workflow_value
+      where workflow_run_id = $1 and context = $2
+      order by key",
+);
+static LAST_VALUES: Statement = Statement::new(
+    "select distinct on (v.key) v.key, v.source_scope, v.source_node
+       from absurd.workflow_scope c
+       join absurd.workflow_value v on v.workflow_run_id = $1 and v.context = c.scope
+      where c.workflow_run_id = $1 and c.parent_scope = $2 and c.parent_node = $3
+      order by v.key, c.ordinal desc",
+);
+/// The open instances at and below `$2`. What has ended has nothing open inside.
+macro_rules! within {
+    ($phases:literal) => {
+        concat!(
+            "with recursive inside as (
+                select c.scope from absurd.workflow_scope c
+                 where c.workflow_run_id = $1 and c.scope = $2 and c.phase in (",
+            $phases,
+            ")
+                union all
+                select c.scope
+                  from inside i
+                  join absurd.workflow_scope c
+                    on c.workflow_run_id = $1 and c.parent_scope = i.scope
+                   and c.phase in (",
+            $phases,
+            ")
+             ) "
+        )
+    };
+}
+static OPEN_SCOPES: Statement = Statement::new(concat!(
+    within!("'open', 'waiting'"),
+    "select ",
+    scope_columns!(),
+    " from inside i
+       join absurd.workflow_scope c on c.workflow_run_id = $1 and c.scope = i.scope
+      order by c.scope"
+));
+static RUNNING_STEPS: Statement = Statement::new(concat!(
+    within!("'open'"),
+    "select ",
+    step_columns!(),
+    " from inside i
+       join absurd.workflow_step s on s.workflow_run_id = $1 and s.scope = i.scope
+      where s.state = 'running'
+      order by s.scope, s.node"
+));
+static CHILDREN: Statement = Statement::new(
+    "select e.parent_branch, e.workflow_run_id, e.status, coalesce(e.result, w.result), w.error
+       from absurd.workflow_execution e
+       join absurd.workflow_run w on w.workflow_run_id = e.workflow_run_id
+      where e.parent_run_id = $1 and e.parent_scope = $2 and e.parent_node = $3
+      order by e.parent_branch",
+);
+static EMITTED: Statement = Statement::new("select payload from {e} where event_name = $1");
+
+impl<'s> View<'s> {
+    pub fn new(session: &'s Session, program: Rc<Program>, run: RunRec) -> Result<Self> {
+        let queue = QueueName::parse(Some(&run.queue))?;
+        Ok(Self {
+            session,
+            program,
+            run,
+            queue,
+            transition: 0,
+            scopes: HashMap::new(),
+            steps: HashMap::new(),
+        })
+    }
+
+    /// Keeps records that were read together with the run.
+    pub fn keep(&mut self, scope: Option<ScopeRec>, step: Option<StepRec>) {
+        if let Some(scope) = scope {
+            self.scopes.insert(scope.id, Rc::new(scope));
+        }
+        if let Some(step) = step {
+            self.steps.insert(step.key, Some(Rc::new(step)));
+        }
+    }
+
+    /// Lays what a transition has changed over the answers.
+    pub fn change(&mut self, changes: Changes) {
+        if let Some(run) = changes.run {
+            self.run = run;
+        }
+        for scope in changes.scopes {
+            self.scopes.insert(scope.id, Rc::new(scope));
+        }
+        for step in changes.steps {
+            self.steps.insert(step.key, Some(Rc::new(step)));
+        }
+    }
+
+    fn ask(&self, statement: &'static Statement, params: &[Param]) -> Result<Rows> {
+        self.session.run(statement, &Global, params)
+    }
+
+    fn scopes_of(&mut self, rows: Rows) -> Result<Vec<Rc<ScopeRec>>> {
+        rows.into_iter()
+            .map(|row| {
+                let scope = Rc::new(rows::scope(&self.program, &row, 0)?);
+                self.scopes.insert(scope.id, Rc::clone(&scope));
+                Ok(scope)
+            })
+            .collect()
+    }
+
+    fn steps_of(&mut self, rows: Rows) -> Result<Vec<Rc<StepRec>>> {
+        rows.into_iter()
+            .map(|row| {
+                let step = Rc::new(rows::step(&self.program, &row, 0)?);
+                self.steps.insert(step.key, Some(Rc::clone(&step)));
+                Ok(step)
+            })
+            .collect()
+    }
+
+    fn sources(&self, rows: Rows) -> Result<Vec<(String, StepKey)>> {
+        rows.into_iter()
+            .map(|row| Ok((row.need(0)?, rows::key(&self.program, &row, 1, 2)?)))
+            .collect()
+    }
+}
+
+/// A step's key as two parameters.
+fn place(key: StepKey) -> (i32, i32) {
+    (rows::int(key.scope.0), rows::int(key.node.0))
+}
+
+impl Host for View<'_> {
+    fn now(&self) -> Timestamp {
+        self.session.now()
+    }
+
+    fn transition(&self) -> i64 {
+        self.transition
+    }
+
+    fn scope(&mut self, id: ScopeId) -> Result<Rc<ScopeRec>> {
+        if let Some(scope) = self.scopes.get(&id) {
+            return Ok(Rc::clone(scope));
+        }
+        let found = self.ask(&SCOPE, params![self.run.id, rows::int(id.0)])?;
+        self.scopes_of(found)?.pop().ok_or_else(|| Error::Corrupt {
+            what: format!("workflow run \"{}\" has no scope {}", self.run.id, id.0),
+        })
+    }
+
+    fn inner(&mut self, container: StepKey, ordinal: u32) -> Result<Option<Rc<ScopeRec>>> {
+        let (scope, node) = place(container);
+        let values = params![self.run.id, scope, node, rows::int(ordinal)];
+        let found = self.ask(&INNER, values)?;
+        Ok(self.scopes_of(found)?.pop())
+    }
+
+    fn all_inner(&mut self, container: StepKey) -> Result<Vec<Rc<ScopeRec>>> {
+        let (scope, node) = place(container);
+        let found = self.ask(&ALL_INNER, params![self.run.id, scope, node])?;
+        self.scopes_of(found)
+    }
+
+    fn step(&mut self, key: StepKey) -> Result<Option<Rc<StepRec>>> {
+        self.expect(&[key])?;
+        Ok(self.steps.get(&key).cloned().flatten())
+    }
+
+    fn steps(&mut self, keys: &[StepKey]) -> Result<Vec<Rc<StepRec>>> {
+        self.expect(keys)?;
+        Ok(keys.iter().filter_map(|key| self.steps.get(key).cloned().flatten()).collect())
+    }
+
+    fn expect(&mut self, keys: &[StepKey]) -> Result<()> {
+        let mut unknown: Vec<StepKey> =
+            keys.iter().copied().filter(|key| !self.steps.contains_key(key)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        let (scopes, nodes): (Vec<i32>, Vec<i32>) = unknown.iter().copied().map(place).unzip();
+        let found = self.ask(&STEPS, params![self.run.id, scopes, nodes])?;
+        self.steps_of(found)?;
+        for key in unknown {
+            self.steps.entry(key).or_insert(None);
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, contexts: &[ScopeId], key: &str) -> Result<Option<StepKey>> {
+        let contexts: Vec<i32> = contexts.iter().map(|id| rows::int(id.0)).collect();
+        let found = self.ask(&VALUE, params![self.run.id, contexts, key])?;
+        found.first().map(|row| rows::key(&self.program, &row, 0, 1)).transpose()
+    }
+
+    fn values(&mut self, context: ScopeId) -> Result<Vec<(String, StepKey)>> {
+        let found = self.ask(&VALUES, params![self.run.id, rows::int(context.0)])?;
+        self.sources(found)
+    }
+
+    fn last_values(&mut self, container: StepKey) -> Result<Vec<(String, StepKey)>> {
+        let (scope, node) = place(container);
+        let found = self.ask(&LAST_VALUES, params![self.run.id, scope, node])?;
+        self.sources(found)
+    }
+
+    fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>> {
+        let found = self.ask(&OPEN_SCOPES, params![self.run.id, rows::int(within.0)])?;
+        self.scopes_of(found)
+    }
+
+    fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>> {
+        let found = self.ask(&RUNNING_STEPS, params![self.run.id, rows::int(within.0)])?;
+        self.steps_of(found)
+    }
+
+    fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>> {
+        let (scope, node) = place(step);
+        let found = self.ask(&CHILDREN, params![self.run.id, scope, node])?;
+        found
+            .into_iter()
+            .map(|row| {
+                Ok(ChildRec {
+                    branch: row.need(0)?,
+                    run: row.need::<Uuid>(1)?,
+                    status: rows::status(&row.need::<String>(2)?)?,
+                    result: rows::json(&row, 3)?,
+                    error: rows::json(&row, 4)?,
+                })
+            })
+            .collect()
+    }
+
+    fn emitted(&mut self, event: &str) -> Result<Option<Json>> {
+        let found = self.session.run(&EMITTED, &self.queue, params![event])?;
+        let Some(row) = found.first() else { return Ok(None) };
+        // An event without a payload is an event with JSON null.
+        let payload = row.get::<Jsonb>(0)?;
+        Ok(Some(payload.map_or_else(Json::null, rows::of_jsonb)))
+    }
+
+    fn breaker(&mut self, node: &str) -> Result<BreakerRec> {
+        breakers::read(self.session, &self.program.name, node)
+    }
+
+    fn is_registered(&mut self, workflow: &str, version: Option<&str>) -> Result<bool> {
+        registry::exists(self.session, workflow, version)
+    }
+
+    fn breathe(&mut self) -> Result<()> {
+        self.session.check_for_interrupts()
+    }
+}

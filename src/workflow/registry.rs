@@ -1,0 +1,293 @@
+//! Registered workflow documents, and their programs compiled once a backend.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::compile::compile;
+use super::document::canonical;
+use super::driver::schedules;
+use super::name;
+use super::program::Program;
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::plan::{Global, Statement};
+use crate::pg::{Jsonb, Session, Timestamp, lock, trigger};
+use crate::queue::{QueueName, policy};
+
+/// Programs that a backend keeps; the least recently used one goes first.
+const KEPT: usize = 64;
+
+/// What a run needs to know of a registered document.
+pub struct Definition {
+    pub name: String,
+    pub version: String,
+    pub hash: String,
+    pub queue: Option<String>,
+}
+
+/// What register_workflow answers.
+pub struct Registered {
+    pub name: String,
+    pub version: String,
+    pub hash: String,
+    pub created: bool,
+}
+
+static EXACT: Statement = Statement::new(
+    "select workflow_name, workflow_version, workflow_hash, queue_name
+       from absurd.workflow_definition
+      where workflow_name = $1 and workflow_version = $2",
+);
+static LATEST: Statement = Statement::new(
+    "select workflow_name, workflow_version, workflow_hash, queue_name
+       from absurd.workflow_definition
+      where workflow_name = $1
+      order by registration desc
+      limit 1",
+);
+static INSERT: Statement = Statement::new(
+    "insert into absurd.workflow_definition
+         (workflow_name, workflow_version, registration, workflow_hash, document, queue_name,
+          registered_at, registered_by)
+     select $1, $2, coalesce(max(registration), 0) + 1, $3, $4, $5, $6, $7
+       from absurd.workflow_definition",
+);
+static SET_QUEUE: Statement = Statement::new(
+    "update absurd.workflow_definition
+        set queue_name = $3
+      where workflow_name = $1 and workflow_version = $2",
+);
+static DOCUMENT: Statement = Statement::new(
+    "select document, workflow_hash
+       from absurd.workflow_definition
+      where workflow_name = $1 and workflow_version = $2",
+);
+
+/// A registered document; the one registered last unless a version is named.
+pub fn find(session: &Session, name: &str, version: Option<&str>) -> Result<Option<Definition>> {
+    let rows = match version {
+        Some(version) => session.run(&EXACT, &Global, params![name, version])?,
+        None => session.run(&LATEST, &Global, params![name])?,
+    };
+    let read = |row: crate::pg::Row| {
+        Ok(Definition {
+            name: row.need(0)?,
+            version: row.need(1)?,
+            hash: row.need(2)?,
+            queue: row.get(3)?,
+        })
+    };
+    rows.first().map(read).transpose()
+}
+
+/// As [`find`].
+///
+/// # Errors
+/// 02000 for a workflow or a version that is not registered.
+pub fn require(session: &Session, name: &str, version: Option<&str>) -> Result<Definition> {
+    match find(session, name, version)? {
+        Some(definition) => Ok(definition),
+        None => Err(unknown(name, version)),
+    }
+}
+
+/// The error for a workflow, or a version of it, that is not registered.
+pub fn unknown(name: &str, version: Option<&str>) -> Error {
+    let id = match version {
+        Some(version) => format!("{name}\" version \"{version}"),
+        None => name.to_owned(),
+    };
+    Error::NotFound { what: "Workflow", id, queue: None }
+}
+
+/// Whether a workflow is registered, in any version or in one.
+pub fn exists(session: &Session, name: &str, version: Option<&str>) -> Result<bool> {
+    Ok(find(session, name, version)?.is_some())
+}
+
+/// Checks that a queue is there.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
+    match policy::get(session, queue.as_str())? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
+    }
+}
+
+/// Registers a document under its name and version. The same content again changes nothing but the
+/// queue, when another is named.
+///
+/// # Errors
+/// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version is
+/// registered with other content, 42P01 for an unknown queue.
+pub fn register(session: &Session, raw: &Value, queue: Option<&str>) -> Result<Registered> {
+    let (document, hash) = canonical(raw)?;
+    let program = compile(&document)?;
+    // Step names and runs carry the joined form, which is stricter than the format.
+    name::check_name(Some(&program.name))?;
+    name::check_version(Some(&program.version))?;
+    let queue = queue.map(|queue| QueueName::parse(Some(queue))).transpose()?;
+    if let Some(queue) = &queue {
+        check_queue(session, queue)?;
+    }
+    let queue = queue.as_ref().map(QueueName::as_str);
+    let known = |created| Registered {
+        name: program.name.clone(),
+        version: program.version.clone(),
+        hash: hash.clone(),
+        created,
+    };
+    if same(session, &program, &hash, queue)? {
+        return Ok(known(false));
+    }
+    lock::registering()?;
+    if same(session, &program, &hash, queue)? {
+        return Ok(known(false));
+    }
+    let now = session.now();
+    let by = trigger::acting_role();
+    let values = params![
+        program.name.as_str(),
+        program.version.as_str(),
+        hash.as_str(),
+        Jsonb::from_text(&document.to_string())?,
+        queue,
+        now,
+        by.as_str(),
+    ];
+    session.run(&INSERT, &Global, values)?;
+    schedules::registered(session, &program, queue)?;
+    Ok(known(true))
+}
+
+/// Whether the program's name and version are registered with this content; a queue that is named
+/// then replaces the one it has.
+fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -> Result<bool> {
+    let (name, version) = (program.name.as_str(), program.version.as_str());
+    let Some(found) = find(session, name, Some(version))? else { return Ok(false) };
+    if found.hash != hash {
+        return Err(Error::Exists {
+            what: format!("Workflow \"{name}\" version \"{version}\""),
+            rule: "is registered with other content".to_owned(),
+            hint: "Give the changed document a version of its own: runs keep the one that they \
+                   started with.",
+        });
+    }
+    if queue.is_some() && queue != found.queue.as_deref() {
+        session.run(&SET_QUEUE, &Global, params![name, version, queue])?;
+        schedules::moved(session, program, queue)?;
+    }
+    Ok(true)
+}
+
+#[derive(Default)]
+struct Cache {
+    programs: HashMap<Box<str>, (Rc<Program>, u64)>,
+    clock: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// The compiled program of a registered document. Kept by the hash of its content, so that nothing
+/// ever has to be forgotten.
+///
+/// # Errors
+/// 02000 when the document is gone, XX001 when it is not the one that the run started with.
+pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Result<Rc<Program>> {
+    let found = CACHE.with_borrow_mut(|cache| {
+        cache.clock += 1;
+        let (program, used) = cache.programs.get_mut(hash)?;
+        *used = cache.clock;
+        Some(Rc::clone(program))
+    });
+    if let Some(program) = found {
+        return Ok(program);
+    }
+    let Some(row) = session.run(&DOCUMENT, &Global, params![name, version])?.first() else {
+        return Err(unknown(name, Some(version)));
+    };
+    if row.need::<String>(1)? != hash {
+        return Err(Error::Corrupt {
+            what: format!(
+                "workflow \"{name}\" version \"{version}\" has other content than its run"
+            ),
+        });
+    }
+    let document: Value = serde_json::from_str(&row.need::<Jsonb>(0)?.to_text())
+        .map_err(|error| Error::Corrupt { what: format!("stored document \"{name}\": {error}") })?;
+    let program = Rc::new(compile(&document)?);
+    CACHE.with_borrow_mut(|cache| {
+        if cache.programs.len() >= KEPT {
+            let oldest = cache.programs.iter().min_by_key(|(_, (_, used))| *used);
+            if let Some(hash) = oldest.map(|(hash, _)| hash.clone()) {
+                cache.programs.remove(&hash);
+            }
+        }
+        let used = cache.clock;
+        cache.programs.insert(hash.into(), (Rc::clone(&program), used));
+    });
+    Ok(program)
+}
+
+/// A registered document with everything that is known of it.
+pub struct Stored {
+    pub name: String,
+    pub version: String,
+    pub hash: String,
+    pub queue: Option<String>,
+    pub latest: bool,
+    pub document: Jsonb,
+    pub schedule: Option<String>,
+    pub paused: Option<bool>,
+    pub next_trigger: Option<Timestamp>,
+    pub registered_at: Timestamp,
+    pub registered_by: String,
+}
+
+/// Registered documents by name, the newest first; of one name when one is given.
+pub fn list(session: &Session, name: Option<&str>) -> Result<Vec<Stored>> {
+    const LIST: &str = "select d.workflow_name, d.workflow_version, d.workflow_hash, d.queue_name,
+                d.registration = (select max(l.registration) from absurd.workflow_definition l
+                                   where l.workflow_name = d.workflow_name),
+                d.document, d.document ->> 'schedule', s.is_paused, s.next_trigger,
+                d.registered_at, d.registered_by
+           from absurd.workflow_definition d
+           left join absurd.workflow_schedule s
+             on s.workflow_name = d.workflow_name and s.workflow_version = d.workflow_version
+          where $1 is null or d.workflow_name = $1
+          order by d.workflow_name, d.registration desc";
+    let read = |row: crate::pg::Row| {
+        Ok(Stored {
+            name: row.need(0)?,
+            version: row.need(1)?,
+            hash: row.need(2)?,
+            queue: row.get(3)?,
+            latest: row.need(4)?,
+            document: session.keep(row.need(5)?),
+            schedule: row.get(6)?,
+            paused: row.get(7)?,
+            next_trigger: row.get(8)?,
+            registered_at: row.need(9)?,
+            registered_by: row.need(10)?,
+        })
+    };
+    session.run_once(LIST, params![name])?.into_iter().map(read).collect()
+}
+
+/// One registered document, the one registered last unless a version is named.
+///
+/// # Errors
+/// 02000 for an unknown one.
+pub fn get(session: &Session, name: &str, version: Option<&str>) -> Result<Stored> {
+    let wanted =
+        |stored: &Stored| version.map_or(stored.latest, |version| stored.version == version);
+    let mut found = list(session, Some(name))?.into_iter().filter(wanted);
+    found.next().ok_or_else(|| unknown(name, version))
+}

@@ -1,0 +1,141 @@
+//! What workers and their like do to tasks: the ordinary way first, and where steps of an executed
+//! workflow run follow a task, with the run moved on in the same transaction.
+
+use super::driver::{due, events, followed, inbox};
+use crate::error::Result;
+use crate::event::emit;
+use crate::pg::{Jsonb, Session, Timestamp, Uuid};
+use crate::queue::QueueName;
+use crate::task::claim;
+use crate::task::followed::Outcome;
+use crate::task::hand_out::Claimed;
+use crate::task::options::RetryOptions;
+use crate::task::spawn::Spawned;
+use crate::task::{batch, cancel, complete, fail, retry};
+use crate::workflow::link;
+
+/// Claims runs, after the sweeps and after letting workflow runs go on that are due in the queue.
+///
+/// # Errors
+/// As [`claim::run`].
+pub fn claim(
+    session: &Session,
+    queue: &QueueName,
+    worker: Option<&str>,
+    timeout: i32,
+    quantity: i32,
+) -> Result<Vec<Claimed>> {
+    claim::run(session, queue, worker, timeout, quantity, |swept| {
+        followed::swept(session, &swept.attempts, swept.cancelled)?;
+        due::on_claim(session, queue)
+    })
+}
+
+/// Completes a running run and its task.
+///
+/// # Errors
+/// AB001, AB002, 55000 or 02000 when the run is not running.
+pub fn complete(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    payload: Option<Jsonb>,
+) -> Result<()> {
+    match complete::run(session, queue, run, payload)? {
+        Outcome::Done => Ok(()),
+        Outcome::Refused => followed::complete(session, queue, run, payload),
+        Outcome::Joined(task) => tell(session, vec![task]),
+    }
+}
+
+/// As [`complete`] for many runs, each error with its element's place.
+///
+/// # Errors
+/// As [`complete`]; 22023 for a run that stands in the list twice.
+pub fn complete_many(
+    session: &Session,
+    queue: &QueueName,
+    runs: &[Uuid],
+    payloads: Vec<Option<Jsonb>>,
+) -> Result<()> {
+    let mut refused = batch::complete(session, queue, runs, payloads.clone())?;
+    // Runs are locked in one order, as everywhere.
+    refused.sort_by_key(|index| *runs[*index].as_bytes());
+    for index in refused {
+        let payload = payloads.get(index).copied().flatten();
+        complete(session, queue, runs[index], payload).map_err(|e| e.at(batch::RUNS, index))?;
+    }
+    Ok(())
+}
+
+/// Fails a run that is running or sleeping.
+///
+/// # Errors
+/// AB001, AB002, 55000 or 02000 when the run is neither.
+pub fn fail(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    reason: Option<Jsonb>,
+    retry_at: Option<Timestamp>,
+) -> Result<()> {
+    match fail::run(session, queue, run, reason, retry_at)? {
+        Outcome::Done => Ok(()),
+        Outcome::Joined(task) => tell(session, vec![task]),
+        Outcome::Refused => followed::fail(session, queue, run, reason, retry_at),
+    }
+}
+
+/// Cancels one task, named by its id or by the id of one of its runs. Returns whether this call did
+/// it: a task that has ended is left alone.
+///
+/// # Errors
+/// 02000 when no task and no run has the id.
+pub fn cancel(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
+    let Some(target) = cancel::resolve(session, queue, id)? else { return Ok(false) };
+    if target.followed {
+        return followed::cancel(session, queue, target.task);
+    }
+    let cancelled = cancel::many(session, queue, vec![target.task])?;
+    tell(session, cancelled.followed)?;
+    Ok(cancelled.count == 1)
+}
+
+/// Retries a failed task, in place or as a new task.
+///
+/// # Errors
+/// 02000 for an unknown task, 55000 for one that has not failed, whose workflow run takes no more, or
+/// whose failure a step has taken note of; 22023 for too few attempts.
+pub fn retry(
+    session: &Session,
+    queue: &QueueName,
+    task: Uuid,
+    options: &RetryOptions,
+) -> Result<Spawned> {
+    followed::hold(session, queue, task)?;
+    let failed = retry::load(session, queue, task)?;
+    if let Some(workflow_run) = failed.workflow_run {
+        link::rejoin(session, workflow_run, options.spawn_new)?;
+    }
+    if !options.spawn_new {
+        followed::check_retry(session, task)?;
+    }
+    retry::run(session, queue, task, &failed, options)
+}
+
+/// Emits events, none of them twice, and wakes the runs and the steps that wait for them. The first
+/// emission of a name stands, later ones change nothing.
+///
+/// # Errors
+/// 42P01 for an unknown queue; 40001 when the transaction keeps a snapshot that does not show every
+/// waiter.
+pub fn emit(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Result<()> {
+    let new = emit::run(session, queue, events)?;
+    events::emitted(session, queue, new.into_iter().map(|place| events[place]))
+}
+
+/// Tells the steps that follow tasks which have ended otherwise than by their own tree.
+pub fn tell(session: &Session, tasks: Vec<Uuid>) -> Result<()> {
+    let roots = inbox::put_ended(session, tasks, None)?;
+    inbox::try_roots(session, roots)
+}
