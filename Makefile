@@ -8,13 +8,13 @@ export PG_CONFIG
 EXTENSION := absurd
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := target/dist
-TIERS := lint pure regress isolation binary clients server differential cron dump
+TIERS := lint pure regress isolation binary clients workflows server differential cron dump
 SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
 	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
-	test-deep lint bench setup clean
+	test-deep test-workflows lint bench bench-quick setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -82,8 +82,14 @@ test-deep: ## SEQUENCES (10000) random sequences of the differential test, from 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint
 
-bench: ## time the engine against the plpgsql one
+bench: ## time the engine against its peers, half an hour
 	@benches/run
+
+bench-quick: ## the same in small, under three minutes
+	@benches/run --quick
+
+test-workflows: ## workflow documents through SQL
+	@.ci/test workflows
 
 clean: ## remove everything that was built
 	@.ci/demo stop >/dev/null 2>&1 || true

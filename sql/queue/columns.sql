@@ -4,8 +4,6 @@
 alter table {t} add column tenant_id pg_catalog.text;
 alter table {t} add column idempotency_key pg_catalog.text;
 alter table {t} add column workflow_run_id pg_catalog.uuid;
--- When a cancellation rule comes due, infinity for not yet; null in a row that the engine has not seen.
-alter table {t} add column cancel_at timestamp with time zone;
 -- True once a task with a cancellation rule has ended, so that the index on rules forgets it.
 alter table {t} add column cancel_done boolean;
 -- Of tasks that steps of executed workflow runs follow.

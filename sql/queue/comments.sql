@@ -18,7 +18,6 @@ comment on column {t}.cancelled_at is 'When the task was cancelled.';
 comment on column {t}.tenant_id is 'Whom the task is for, as its spawner said.';
 comment on column {t}.idempotency_key is 'Key that spawn_task finds the task by, unique in the queue.';
 comment on column {t}.workflow_run_id is 'Workflow run that the task belongs to.';
-comment on column {t}.cancel_at is 'When a cancellation rule comes due, infinity for not yet, null for not known yet.';
 comment on column {t}.cancel_done is 'True once a task with a cancellation rule has ended.';
 comment on column {t}.workflow_step is 'True when steps of executed workflow runs follow the task.';
 comment on column {t}.attempt_timeout is 'Seconds that an attempt may take from its claim, null for any number.';

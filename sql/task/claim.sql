@@ -50,9 +50,7 @@ with head as materialized (
 ), started as (
     update {t} t
        set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
-           last_attempt_run = ready.run_id,
-           -- The next sweep works out when the rule comes due from now on.
-           cancel_at = case when t.first_started_at is null then null else t.cancel_at end
+           last_attempt_run = ready.run_id
       from ready
      where t.task_id = ready.task_id and ready.usable
 ), waits as (
@@ -60,12 +58,6 @@ with head as materialized (
      using timed_out
       join ready on ready.run_id = timed_out.run_id and ready.usable
      where w.run_id = timed_out.run_id and w.step_name = timed_out.step_name
-), overdue as (
-    -- Its rule came due without the index on rules knowing: the next sweep looks at it.
-    update {t} t
-       set cancel_at = null
-      from ready
-     where t.task_id = ready.task_id and ready.open and not ready.in_time
 ), closed as (
     update {r} r
        set state = 'cancelled', claimed_by = null, claim_expires_at = null

@@ -1,19 +1,13 @@
--- Completes running runs and their tasks, but for tasks that workflow steps follow: $1 runs, $2 payloads, $3 now. Runs are locked in one order.
--- Returns each run that was running, with a false flag when its task has ended already.
-with held as materialized (
-    select r.run_id, given.payload
-      from rows from (unnest($1), unnest($2)) as given (run_id, payload)
-      join {r} r on r.run_id = given.run_id
-      join {t} t on t.task_id = r.task_id
-     where r.state = 'running' and t.workflow_step is not true
-     order by r.run_id
-       for no key update of r
-), done as (
+-- Completes running runs and their tasks, but for tasks that workflow steps follow: $1 runs, in the order
+-- in which they are to be locked, $2 payloads, $3 now. Returns each run that was running and whose task
+-- was open.
+with done as (
     update {r} r
-       set state = 'completed', completed_at = $3, result = held.payload
-      from held
-     where r.run_id = held.run_id
-    returning r.run_id, r.task_id, held.payload
+       set state = 'completed', completed_at = $3, result = given.payload
+      from rows from (unnest($1), unnest($2)) as given (run_id, payload), {t} t
+     where r.run_id = given.run_id and r.state = 'running'
+       and t.task_id = r.task_id and t.workflow_step is not true
+    returning r.run_id, r.task_id, given.payload
 ), tasks as (
     update {t} t
        set state = 'completed', completed_payload = done.payload,

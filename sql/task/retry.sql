@@ -10,5 +10,5 @@ with next as (
 )
 update {t}
    set state = 'pending', attempts = $3, max_attempts = $5, last_attempt_run = $2,
-       first_started_at = null, cancel_at = null, cancel_done = null
+       first_started_at = null, cancel_done = null
  where task_id = $1

@@ -1,11 +1,11 @@
--- As spawn.sql, with $13 the idempotency key; returns a row when the task is new. A session that
+-- As spawn.sql, with $12 the idempotency key; returns a row when the task is new. A session that
 -- spawns the same key waits here for the first one to commit.
 with task as (
     insert into {t} (task_id, task_name, params, headers, retry_strategy, max_attempts,
                      cancellation, enqueue_at, state, attempts, last_attempt_run, tenant_id,
-                     workflow_run_id, cancel_at, idempotency_key)
+                     workflow_run_id, idempotency_key)
     values ($1, $3, $4, $5 -> 'headers', nullif($5 -> 'retry_strategy', 'null'),
-            $6, nullif($5 -> 'cancellation', 'null'), $7, 'pending', 1, $2, $9, $10, $12, $13)
+            $6, nullif($5 -> 'cancellation', 'null'), $7, 'pending', 1, $2, $9, $10, $12)
     on conflict (idempotency_key) where idempotency_key is not null do nothing
     returning task_id
 )

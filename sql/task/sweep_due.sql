@@ -1,19 +1,17 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. Returns a row a task,
 -- with its id when steps of workflow runs follow it. What is locked,
 -- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
--- without the engine's doing is only taken off the list, and one whose rule the engine has not seen, or
--- that has come due otherwise since, gets its instant.
+-- without the engine's doing is only taken off the list.
 with listed as materialized (
-    select task_id, state in ('pending', 'running', 'sleeping') as open,
-           timezone('UTC', {deadline}) as due_at
+    select task_id, state in ('pending', 'running', 'sleeping') as open
       from {t}
      where cancellation is not null and cancel_done is null
-       and coalesce(cancel_at, '-infinity') <= $1
-     order by coalesce(cancel_at, '-infinity')
+       and {deadline} <= timezone('UTC', $1)
+     order by {deadline}
      limit $2
        for no key update skip locked
 ), due as materialized (
-    select task_id from listed where open and due_at <= $1
+    select task_id from listed where open
 ), held as materialized (
     select r.run_id, r.task_id
       from due
@@ -47,12 +45,10 @@ with listed as materialized (
      where w.run_id = waits.run_id and w.step_name = waits.step_name
 )
 update {t} t
-   set state = case when sound.task_id is not null then 'cancelled' else t.state end,
-       cancelled_at = case when sound.task_id is not null then $1 else t.cancelled_at end,
-       cancel_at = coalesce(listed.due_at, 'infinity'),
-       cancel_done = case when sound.task_id is not null or not listed.open then true end
+   set state = case when listed.open then 'cancelled' else t.state end,
+       cancelled_at = case when listed.open then $1 else t.cancelled_at end,
+       cancel_done = true
   from listed
   left join sound on sound.task_id = listed.task_id
- where t.task_id = listed.task_id
-   and (sound.task_id is not null or not listed.open or listed.due_at is null or listed.due_at > $1)
-returning case when sound.task_id is not null and t.workflow_step then t.task_id end
+ where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)
+returning case when listed.open and t.workflow_step then t.task_id end

@@ -27,11 +27,10 @@ const NAMED: [(&str, &str); 13] = [
     ("i", "ti"),
 ];
 /// What columns.sql adds, statement by statement.
-const ADDED: [(&str, &str); 12] = [
+const ADDED: [(&str, &str); 11] = [
     ("t", "tenant_id"),
     ("t", "idempotency_key"),
     ("t", "workflow_run_id"),
-    ("t", "cancel_at"),
     ("t", "cancel_done"),
     ("t", "workflow_step"),
     ("t", "attempt_timeout"),

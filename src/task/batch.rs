@@ -12,6 +12,7 @@ use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::queue::{QueueName, ready};
 
 /// One element of `p_tasks`, read and checked.
+#[derive(Debug)]
 pub struct Item {
     pub name: String,
     /// None is JSON null.
@@ -123,10 +124,6 @@ pub fn spawn(
             links.to_vec(),
             items.iter().map(|item| Some(item.options.priority)).collect::<Vec<_>>(),
             now,
-            items
-                .iter()
-                .map(|item| item.options.cancellation.map(|rules| rules.due(now, None, false)))
-                .collect::<Vec<_>>(),
         ];
         session.run(&SPAWN_MANY, queue, values)?;
         if let Some(first) = starts.iter().min() {
@@ -168,7 +165,14 @@ pub fn complete(
         return Ok(Vec::new());
     }
     check_distinct(runs)?;
-    let values = params![runs.to_vec(), payloads, session.now()];
+    // In one order, so that two batches with the same runs do not wait for each other in a circle.
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    order.sort_unstable_by_key(|index| *runs[*index].as_bytes());
+    let values = params![
+        order.iter().map(|index| runs[*index]).collect::<Vec<_>>(),
+        order.iter().map(|index| payloads.get(*index).copied().flatten()).collect::<Vec<_>>(),
+        session.now(),
+    ];
     let done = session
         .run(&COMPLETE_MANY, queue, values)?
         .into_iter()

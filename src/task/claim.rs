@@ -16,7 +16,7 @@ const SWEEP: i32 = 16;
 static LOOK: Statement = Statement::new(
     "select exists (select from {t}
                      where cancellation is not null and cancel_done is null
-                       and coalesce(cancel_at, '-infinity') <= $1),
+                       and {deadline} <= timezone('UTC', $1)),
             exists (select from {r}
                      where state = 'running' and claim_expires_at is not null
                        and claim_expires_at <= $1),

@@ -40,7 +40,6 @@ pub struct Offer<'a> {
 /// A run at the head of the line, locked with its task.
 struct Ready {
     claimed: Claimed,
-    cancel_at: Option<Timestamp>,
     attempt_ends_at: Option<Timestamp>,
 }
 
@@ -73,16 +72,14 @@ impl Offer<'_> {
             [] => Ok(()),
             [run] => {
                 let Claimed { run_id, task_id, .. } = run.claimed;
-                let (cancel_at, ends_at) = (run.cancel_at, run.attempt_ends_at);
-                let (worker, until) = (self.worker, self.until);
-                let values = params![run_id, task_id, cancel_at, ends_at, now, worker, until];
+                let (ends_at, worker, until) = (run.attempt_ends_at, self.worker, self.until);
+                let values = params![run_id, task_id, ends_at, now, worker, until];
                 session.run(&TAKE_ONE, queue, values).map(drop)
             }
             runs => {
                 let values = params![
                     runs.iter().map(|run| run.claimed.run_id).collect::<Vec<_>>(),
                     runs.iter().map(|run| run.claimed.task_id).collect::<Vec<_>>(),
-                    runs.iter().map(|run| run.cancel_at).collect::<Vec<_>>(),
                     runs.iter().map(|run| run.attempt_ends_at).collect::<Vec<_>>(),
                     now,
                     self.worker,
@@ -129,20 +126,16 @@ fn plain(session: &Session, row: Row) -> Result<Option<Ready>> {
     if !open || waits {
         return Ok(None);
     }
-    let mut cancel_at = None;
     if let Some(rules) = row.get::<Jsonb>(11)? {
         let rules = Cancellation::stored(&rules.to_text());
         let (enqueued, attempts): (Timestamp, i32) = (row.need(12)?, row.need(14)?);
-        let started: Option<Timestamp> = row.get(13)?;
-        if rules.due(enqueued, started, attempts > 1) <= now {
+        if rules.due(enqueued, row.get(13)?, attempts > 1) <= now {
             return Ok(None);
         }
-        cancel_at = Some(rules.due(enqueued, started.or(Some(now)), attempts > 1));
     }
     let timeout: Option<f64> = row.get(15)?;
     Ok(Some(Ready {
         claimed: read(session, row)?,
-        cancel_at,
         attempt_ends_at: timeout.map(|seconds| now.plus_seconds(seconds)),
     }))
 }

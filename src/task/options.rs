@@ -23,7 +23,6 @@ pub struct SpawnOptions {
     pub header_workflow_run_id: Option<String>,
     /// From -8 to 8: among runs that are ready, the higher are claimed first.
     pub priority: i16,
-    pub cancellation: Option<Cancellation>,
 }
 
 /// When the first run may start.
@@ -85,7 +84,9 @@ impl SpawnOptions {
         if let Some(strategy) = fields.retry_strategy {
             Backoff::parse(strategy.get())?;
         }
-        let cancellation = fields.cancellation.map(|rules| Cancellation::parse(rules.get()));
+        if let Some(rules) = fields.cancellation {
+            Cancellation::parse(rules.get())?;
+        }
         let start = match (text("available_at", fields.available_at)?, fields.delay_seconds) {
             (Some(at), None) => Start::At(at),
             (None, Some(delay)) => match delay.as_f64() {
@@ -111,7 +112,6 @@ impl SpawnOptions {
             workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
             header_workflow_run_id,
             priority: priority(fields.priority)?,
-            cancellation: cancellation.transpose()?,
         })
     }
 }
@@ -233,8 +233,8 @@ fn priority(value: Option<Value>) -> Result<i16> {
     }
 }
 
-/// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's generated
-/// column reads them.
+/// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's index reads
+/// them.
 const LONGEST_RULE: i64 = 999_999_999;
 
 fn whole_seconds(name: &str, value: Option<Value>) -> Result<Option<i64>> {
@@ -298,7 +298,6 @@ mod tests {
                 workflow_run_id: Some("w".into()),
                 header_workflow_run_id: Some("h".into()),
                 priority: -8,
-                cancellation: Some(Cancellation { max_delay: Some(5), max_duration: None }),
             }
         );
     }

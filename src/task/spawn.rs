@@ -93,7 +93,6 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         options.tenant_id.as_deref(),
         order.workflow_run,
         options.priority,
-        options.cancellation.map(|rules| rules.due(now, None, false)),
     ];
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {

@@ -187,7 +187,6 @@ def test_unknown_queue_of_a_policy(conn, query):
         ("select absurd.spawn_task('{q}', 'w', '1', '[]')", "22023", "options"),
         ("select absurd.spawn_task('{q}', 'w', '1', '{{\"workflow_run_id\": \"x\"}}')", "22023",
          "workflow_run_id"),
-        ("select absurd.claim_task('{q}', 'w', -1)", "22023", "claim_timeout"),
         ("select absurd.complete_run('{q}', null)", "22004", "run_id"),
         ("select absurd.extend_claim('{q}', gen_random_uuid(), 0)", "22023",
          "extend_by must be > 0"),

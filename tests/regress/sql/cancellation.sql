@@ -34,8 +34,6 @@ update absurd.t_cancellation set state = 'cancelled' where state = 'running';
 select count(*) from absurd.spawn_task('cancellation', 'moved', '{}', '{"cancellation": {"max_delay": 3600}}');
 update absurd.t_cancellation set enqueue_at = enqueue_at - interval '2 hours' where task_name = 'moved';
 select count(*) as handed_out from absurd.claim_task('cancellation', 'w');
--- The index on rules did not know; the next claim cancels it.
-select count(*) as handed_out from absurd.claim_task('cancellation', 'w');
 select state, cancelled_at from absurd.t_cancellation where task_name = 'moved';
 
 -- More due rows at the head than one claim sweeps do not hide what is behind them, and all go in the end.
