@@ -58,11 +58,13 @@ fn due(session: &Session, queue: &QueueName, limit: i32) -> Result<Due> {
     Ok(due)
 }
 
-/// Fires those timers of a held tree that are still set and due; returns how many.
+/// Fires those timers of a held tree that are still set and due; returns how many. What was left for
+/// the tree comes first: an event that arrived in time ends a wait whose time has run out since.
 fn fire(drive: &mut Drive, timers: &[(Uuid, i32, i32)]) -> Result<i32> {
     if timers.is_empty() {
         return Ok(0);
     }
+    drive.work_off()?;
     let values = params![
         timers.iter().map(|(run, ..)| Some(*run)).collect::<Vec<_>>(),
         timers.iter().map(|(_, scope, _)| *scope).collect::<Vec<_>>(),
