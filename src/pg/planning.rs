@@ -27,8 +27,12 @@ unsafe extern "C-unwind" {
 /// What the text of a statement of the engine starts with.
 pub(super) const MARK: &str = "/* absurd */ ";
 
-/// The hook that was there before ours.
+/// The hooks that were there before ours.
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
+static mut PREVIOUS_INFO: pg_sys::get_relation_info_hook_type = None;
+
+/// Whether a statement of the engine is being planned.
+static mut STEERING: bool = false;
 
 /// Installs the hook; called once when the library is loaded.
 pub fn install() {
@@ -36,6 +40,8 @@ pub fn install() {
     unsafe {
         PREVIOUS = pg_sys::planner_hook;
         pg_sys::planner_hook = Some(plan);
+        PREVIOUS_INFO = pg_sys::get_relation_info_hook;
+        pg_sys::get_relation_info_hook = Some(size);
     }
 }
 
@@ -57,13 +63,52 @@ unsafe extern "C-unwind" fn plan(
         if !is_marked(text) {
             return next();
         }
-        let before = Switches::read();
+        let (before, outer) = (Switches::read(), STEERING);
         Switches::OFF.write();
+        STEERING = true;
         let planned = guarded(next);
+        STEERING = outer;
         before.write();
         match planned {
             Ok(planned) => planned,
             Err(error) => raise(error),
+        }
+    }
+}
+
+/// Tells the planner that a table of the engine is large. While it is small, reading all that a run or a
+/// queue has of it by the first column of a key looks as cheap as finding each row by the whole key, and
+/// the kept plan would go on to do so.
+///
+/// # Safety
+/// Called by Postgres with a relation that it has just looked up for a statement.
+unsafe extern "C-unwind" fn size(
+    root: *mut pg_sys::PlannerInfo,
+    relation: pg_sys::Oid,
+    parent: bool,
+    info: *mut pg_sys::RelOptInfo,
+) {
+    const PAGES: pg_sys::BlockNumber = 100_000;
+    const ROWS: f64 = 10_000_000.0;
+    // SAFETY: hands on what Postgres gave; the list of indexes is the relation's.
+    unsafe {
+        if let Some(previous) = PREVIOUS_INFO {
+            previous(root, relation, parent, info);
+        }
+        if !STEERING || relation.to_u32() < pg_sys::FirstNormalObjectId {
+            return;
+        }
+        let info = &mut *info;
+        info.pages = info.pages.max(PAGES);
+        info.tuples = info.tuples.max(ROWS);
+        if info.indexlist.is_null() {
+            return;
+        }
+        for i in 0..(*info.indexlist).length as usize {
+            let cell = (*info.indexlist).elements.add(i);
+            let index: *mut pg_sys::IndexOptInfo = (*cell).ptr_value.cast();
+            (*index).pages = (*index).pages.max(PAGES / 4);
+            (*index).tuples = (*index).tuples.max(ROWS);
         }
     }
 }

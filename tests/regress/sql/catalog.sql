@@ -1,9 +1,12 @@
 -- What CREATE EXTENSION absurd makes: functions with their exact signatures, comments everywhere,
 -- and the columns of a queue's tables in their order.
 
--- The functions of the contract: name, arguments with their defaults, result.
+-- The functions of the contract and those that execute workflow documents: name, arguments with
+-- their defaults, result.
 create temp table contract (name text, arguments text, result text);
 insert into contract values
+    ('add_workflow_items', 'workflow_run_id uuid, p_path text, p_items jsonb', 'void'),
+    ('advance_timers', 'p_queue_name text DEFAULT NULL::text, p_limit integer DEFAULT 1000', 'integer'),
     ('await_event', 'p_queue_name text, p_task_id uuid, p_run_id uuid, p_step_name text, p_event_name text, p_timeout integer DEFAULT NULL::integer', 'TABLE(should_suspend boolean, payload jsonb)'),
     ('cancel_task', 'p_queue_name text, p_task_id uuid', 'boolean'),
     ('cancel_workflow_run', 'workflow_run_id uuid, reason text DEFAULT NULL::text', 'integer'),
@@ -32,29 +35,41 @@ insert into contract values
     ('get_task_checkpoint_state', 'p_queue_name text, p_task_id uuid, p_step_name text, p_include_pending boolean DEFAULT false', 'TABLE(checkpoint_name text, state jsonb, status text, owner_run_id uuid, updated_at timestamp with time zone)'),
     ('get_task_checkpoint_states', 'p_queue_name text, p_task_id uuid, p_run_id uuid', 'TABLE(checkpoint_name text, state jsonb, status text, owner_run_id uuid, updated_at timestamp with time zone)'),
     ('get_task_result', 'p_queue_name text, p_task_id uuid', 'TABLE(task_id uuid, state text, result jsonb, failure_reason jsonb)'),
+    ('get_workflow', 'name text, version text DEFAULT NULL::text', 'TABLE(workflow_name text, workflow_version text, workflow_hash text, queue_name text, document jsonb, is_latest boolean, schedule text, is_paused boolean, next_trigger timestamp with time zone, registered_at timestamp with time zone, registered_by text)'),
     ('get_workflow_run', 'workflow_run_id uuid', 'absurd.workflow_run'),
     ('list_detach_candidates', 'p_queue_name text DEFAULT NULL::text', 'TABLE(queue_name text, parent_table text, partition_table text)'),
     ('list_queues', '', 'TABLE(queue_name text)'),
     ('list_workflow_runs', 'workflow_name text DEFAULT NULL::text, workflow_version text DEFAULT NULL::text, status text[] DEFAULT NULL::text[], tags jsonb DEFAULT NULL::jsonb, created_by text DEFAULT NULL::text, created_after timestamp with time zone DEFAULT NULL::timestamp with time zone, created_before timestamp with time zone DEFAULT NULL::timestamp with time zone, page_limit integer DEFAULT 100, after uuid DEFAULT NULL::uuid', 'SETOF absurd.workflow_run'),
+    ('list_workflows', '', 'TABLE(workflow_name text, workflow_version text, workflow_hash text, queue_name text, is_latest boolean, schedule text, is_paused boolean, next_trigger timestamp with time zone, registered_at timestamp with time zone, registered_by text)'),
     ('parse_workflow_step_name', 'full_name text', 'TABLE(workflow_name text, workflow_version text, step_name text)'),
     ('partition_week_tag', 'p_ts timestamp with time zone', 'text'),
+    ('pause_workflow', 'name text', 'void'),
     ('portable_uuidv7', '', 'uuid'),
+    ('register_workflow', 'p_definition jsonb, p_queue_name text DEFAULT NULL::text', 'TABLE(workflow_name text, workflow_version text, workflow_hash text, created boolean)'),
+    ('register_workflow_yaml', 'p_definition text, p_queue_name text DEFAULT NULL::text', 'TABLE(workflow_name text, workflow_version text, workflow_hash text, created boolean)'),
+    ('resume_workflow', 'name text', 'void'),
     ('retry_delay_seconds', 'p_strategy jsonb, p_attempt integer', 'double precision'),
     ('retry_task', 'p_queue_name text, p_task_id uuid, p_options jsonb DEFAULT ''{}''::jsonb', 'TABLE(task_id uuid, run_id uuid, attempt integer, created boolean)'),
+    ('run_schedules', 'p_limit integer DEFAULT 100', 'integer'),
     ('save_checkpoint_for_run', 'p_queue_name text, p_run_id uuid, p_step_name text, p_data jsonb, p_task_id uuid DEFAULT NULL::uuid', 'void'),
     ('schedule_detach_jobs', 'p_queue_name text DEFAULT NULL::text', 'TABLE(job_name text, job_id bigint, queue_name text, partition_table text, job_kind text)'),
     ('schedule_run', 'p_queue_name text, p_run_id uuid, p_wake_at timestamp with time zone', 'void'),
     ('set_queue_policy', 'p_queue_name text, p_policy jsonb', 'void'),
     ('set_task_checkpoint_state', 'p_queue_name text, p_task_id uuid, p_step_name text, p_state jsonb, p_owner_run uuid, p_extend_claim_by integer DEFAULT NULL::integer', 'void'),
     ('spawn_task', 'p_queue_name text, p_task_name text, p_params jsonb, p_options jsonb DEFAULT ''{}''::jsonb', 'TABLE(task_id uuid, run_id uuid, attempt integer, created boolean)'),
+    ('start_workflow', 'p_workflow_name text, p_workflow_version text DEFAULT NULL::text, p_inputs jsonb DEFAULT ''{}''::jsonb, p_queue_name text DEFAULT NULL::text, p_options jsonb DEFAULT ''{}''::jsonb', 'uuid'),
     ('update_workflow_run_status', 'workflow_run_id uuid, status text, result jsonb DEFAULT NULL::jsonb, error jsonb DEFAULT NULL::jsonb, started_at timestamp with time zone DEFAULT NULL::timestamp with time zone, completed_at timestamp with time zone DEFAULT NULL::timestamp with time zone, task_count integer DEFAULT NULL::integer', 'void'),
     ('uuidv7_floor', 'p_ts timestamp with time zone', 'uuid'),
     ('uuidv7_timestamp', 'p_id uuid', 'timestamp with time zone'),
     ('validate_queue_name', 'p_queue_name text', 'text'),
     ('version', '', 'text'),
     ('week_bucket_utc', 'p_ts timestamp with time zone', 'timestamp with time zone'),
+    ('workflow_diagram', 'name text, version text DEFAULT NULL::text', 'text'),
+    ('workflow_run_context', 'workflow_run_id uuid', 'jsonb'),
+    ('workflow_run_diagram', 'workflow_run_id uuid', 'text'),
     ('workflow_run_history', 'workflow_run_id uuid', 'TABLE(at timestamp with time zone, from_status text, to_status text, changed_by text)'),
-    ('workflow_run_progress', 'workflow_run_id uuid', 'TABLE(total bigint, pending bigint, running bigint, sleeping bigint, completed bigint, failed bigint, cancelled bigint, percent double precision)'),
+    ('workflow_run_progress', 'workflow_run_id uuid', 'TABLE(total bigint, pending bigint, running bigint, sleeping bigint, completed bigint, failed bigint, cancelled bigint, percent double precision, skipped bigint)'),
+    ('workflow_run_steps', 'workflow_run_id uuid', 'TABLE(path text, step_name text, operator text, state text, queue_name text, task_id uuid, attempts integer, started_at timestamp with time zone, finished_at timestamp with time zone, result jsonb, error jsonb)'),
     ('workflow_run_tasks', 'workflow_run_id uuid', 'TABLE(queue_name text, task_id uuid, task_name text, state text, attempts integer, enqueue_at timestamp with time zone, first_started_at timestamp with time zone, finished_at timestamp with time zone, result jsonb, failure_reason jsonb)'),
     ('workflow_step_name', 'workflow_name text, workflow_version text, step_name text', 'text');
 select count(*) as functions from contract;
@@ -66,7 +81,7 @@ select proname::text, pg_get_function_arguments(oid), pg_get_function_result(oid
   from pg_proc where pronamespace = 'absurd'::regnamespace
  order by 1;
 
--- In the database, but not in the contract: only the triggers.
+-- In the database, but not in the contract: only the triggers and the verbs for many rows at once.
 select proname::text, pg_get_function_arguments(oid), pg_get_function_result(oid)
   from pg_proc where pronamespace = 'absurd'::regnamespace
 except
@@ -112,7 +127,7 @@ select c.relname, string_agg(format('%s %s', attname, format_type(atttypid, attt
  where c.oid in ('absurd.queues'::regclass, 'absurd.workflow_run'::regclass)
    and attnum > 0 and not attisdropped
  group by 1 order by 1;
-select unnest(extconfig)::regclass as dumped from pg_extension where extname = 'absurd' order by 1::text;
+select unnest(extconfig)::regclass::text as dumped from pg_extension where extname = 'absurd' order by 1;
 
 -- Columns of a new queue's tables, by position from 0, with their types; what follows is not fixed.
 select absurd.create_queue('catalog q');

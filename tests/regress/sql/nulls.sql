@@ -36,6 +36,9 @@ select task_id as task, run_id as run from absurd.spawn_task('nulls', 'running',
 select attempt from absurd.claim_task('nulls', 'w');
 select task_id is not null as pending from absurd.spawn_task('nulls', 'pending', '{}');
 select absurd.set_task_checkpoint_state('nulls', :'task', 'step', '1', :'run');
+-- A registered workflow with a run that takes items.
+select created from absurd.register_workflow('{"name": "nulls_flow", "version": "1", "tasks": {"each": {"task_id": "each", "operator_type": "foreach", "items": "[0]", "dynamic": true, "loop_body": [{"task_id": "body", "operator_type": "task", "function": "f"}]}}}', 'nulls');
+select absurd.start_workflow('nulls_flow') as executed \gset
 select absurd.create_workflow_run('nulls', '1') as wf \gset
 
 create temp table call (id serial, func text, names text[], vals text[]);
@@ -91,7 +94,20 @@ insert into call (func, names, vals) values
     ('workflow_run_history', '{workflow_run_id}', array[quote_literal(:'wf')]),
     ('cancel_workflow_run', '{workflow_run_id,reason}', array[quote_literal(:'wf'), '''why''']),
     ('workflow_step_name', '{workflow_name,workflow_version,step_name}', array['''n''', '''1''', '''s''']),
-    ('parse_workflow_step_name', '{full_name}', array['''n__1__s''']);
+    ('parse_workflow_step_name', '{full_name}', array['''n__1__s''']),
+    ('register_workflow', '{p_definition,p_queue_name}', array['''{"name": "nulls_other", "tasks": {}}''', '''nulls''']),
+    ('register_workflow_yaml', '{p_definition,p_queue_name}', array['''name: nulls_other''', '''nulls''']),
+    ('get_workflow', '{name,version}', array['''nulls_flow''', '''1''']),
+    ('start_workflow', '{p_workflow_name,p_workflow_version,p_inputs,p_queue_name,p_options}', array['''nulls_flow''', '''1''', '''{}''', '''nulls''', '''{}''']),
+    ('pause_workflow', '{name}', array['''nulls_flow''']),
+    ('resume_workflow', '{name}', array['''nulls_flow''']),
+    ('advance_timers', '{p_queue_name,p_limit}', array['''nulls''', '10']),
+    ('run_schedules', '{p_limit}', array['10']),
+    ('add_workflow_items', '{workflow_run_id,p_path,p_items}', array[quote_literal(:'executed'), '''each''', '''[1]''']),
+    ('workflow_run_steps', '{workflow_run_id}', array[quote_literal(:'executed')]),
+    ('workflow_run_context', '{workflow_run_id}', array[quote_literal(:'executed')]),
+    ('workflow_diagram', '{name,version}', array['''nulls_flow''', '''1''']),
+    ('workflow_run_diagram', '{workflow_run_id}', array[quote_literal(:'executed')]);
 
 -- Every function that takes arguments is here, with every argument.
 select proname, pg_get_function_identity_arguments(oid) from pg_proc p
