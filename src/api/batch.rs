@@ -64,13 +64,7 @@ fn fail_runs(
         let queue = QueueName::parse(p_queue_name)?;
         let runs = elements(p_run_ids, batch::RUNS)?;
         let reasons = beside(p_reasons, "p_reasons", runs.len(), batch::RUNS)?;
-        batch::check_distinct(&runs)?;
-        // Runs are locked in one order, as everywhere.
-        for index in in_order(&runs) {
-            work::fail(session, &queue, runs[index], reasons[index], p_retry_at)
-                .map_err(|error| error.at(batch::RUNS, index))?;
-        }
-        Ok(())
+        work::fail_many(session, &queue, &runs, &reasons, p_retry_at)
     })
 }
 

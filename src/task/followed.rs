@@ -3,6 +3,8 @@
 //! Whoever moves such a task must first have locked the root of its workflow run's tree. The ordinary
 //! verbs refuse it therefore, and these move it, once their caller has done so.
 
+use std::collections::HashSet;
+
 use super::{fail, lease};
 use crate::error::Result;
 use crate::params;
@@ -69,6 +71,20 @@ pub fn fail(
     retry_at: Option<Timestamp>,
 ) -> Result<Option<Attempt>> {
     fail::any(session, queue, run, reason, retry_at)
+}
+
+static FOLLOWED: Statement = Statement::new(
+    "select r.run_id
+       from unnest($1) as given (run_id)
+       join {r} r on r.run_id = given.run_id
+       join {t} t on t.task_id = r.task_id
+      where t.workflow_step",
+);
+
+/// Those of the runs whose tasks are followed.
+pub fn among(session: &Session, queue: &QueueName, runs: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let rows = session.run(&FOLLOWED, queue, params![runs.to_vec()])?;
+    rows.into_iter().map(|row| row.need(0)).collect()
 }
 
 /// Whether a run's attempt ran out of its time and its worker is to be left alone about it.

@@ -11,7 +11,7 @@ use crate::task::followed::Outcome;
 use crate::task::hand_out::Claimed;
 use crate::task::options::RetryOptions;
 use crate::task::spawn::Spawned;
-use crate::task::{batch, cancel, complete, fail, retry};
+use crate::task::{self, batch, cancel, complete, fail, retry};
 use crate::workflow::link;
 
 /// Claims runs, after the sweeps and after letting workflow runs go on that are due in the queue.
@@ -58,12 +58,48 @@ pub fn complete_many(
     runs: &[Uuid],
     payloads: Vec<Option<Jsonb>>,
 ) -> Result<()> {
-    let mut refused = batch::complete(session, queue, runs, payloads.clone())?;
-    // Runs are locked in one order, as everywhere.
-    refused.sort_by_key(|index| *runs[*index].as_bytes());
-    for index in refused {
+    batch::check_distinct(runs)?;
+    let followed = task::followed::among(session, queue, runs)?;
+    if followed.is_empty() {
+        // What is refused here says why, unless a step has begun to follow its task this moment.
+        for index in batch::complete(session, queue, runs, payloads.clone())? {
+            let payload = payloads.get(index).copied().flatten();
+            complete(session, queue, runs[index], payload).map_err(|e| e.at(batch::RUNS, index))?;
+        }
+        return Ok(());
+    }
+    // The roots of trees come before runs, and those in one order.
+    let mut places: Vec<usize> = (0..runs.len()).collect();
+    places.sort_by_key(|index| *runs[*index].as_bytes());
+    let (steps, ordinary): (Vec<usize>, Vec<usize>) =
+        places.into_iter().partition(|index| followed.contains(&runs[*index]));
+    for index in steps.into_iter().chain(ordinary) {
         let payload = payloads.get(index).copied().flatten();
         complete(session, queue, runs[index], payload).map_err(|e| e.at(batch::RUNS, index))?;
+    }
+    Ok(())
+}
+
+/// As [`fail`] for many runs, each error with its element's place.
+///
+/// # Errors
+/// As [`fail`]; 22023 for a run that stands in the list twice.
+pub fn fail_many(
+    session: &Session,
+    queue: &QueueName,
+    runs: &[Uuid],
+    reasons: &[Option<Jsonb>],
+    retry_at: Option<Timestamp>,
+) -> Result<()> {
+    batch::check_distinct(runs)?;
+    let followed = task::followed::among(session, queue, runs)?;
+    // The roots of trees come before runs, and both in one order.
+    let mut places: Vec<usize> = (0..runs.len()).collect();
+    places.sort_by_key(|index| (!followed.contains(&runs[*index]), *runs[*index].as_bytes()));
+    for index in places {
+        let reason = reasons.get(index).copied().flatten();
+        fail(session, queue, runs[index], reason, retry_at)
+            .map_err(|error| error.at(batch::RUNS, index))?;
     }
     Ok(())
 }

@@ -324,3 +324,27 @@ def test_deleting_a_run_removes_all_of_it(conn, queue):
     for table in ("execution", "scope", "step", "value", "timer", "wait", "stimulus"):
         query = f"select count(*) from absurd.workflow_{table} where workflow_run_id = %s"
         assert value(conn, query, run) == 0, table
+
+
+def test_batches_move_runs_on(conn, queue):
+    name = register(conn, chain(2), queue)[0]
+    runs = [start(conn, name) for _ in range(3)]
+    conn.execute("select absurd.spawn_task(%s, 'ordinary', '1')", (queue,))
+    worker = Worker(conn, queue)
+    claimed = [run["run_id"] for run in worker.claim()]
+    assert len(claimed) == 4
+    conn.execute("select absurd.complete_runs(%s, %s)", (queue, claimed))
+    again = [run["run_id"] for run in worker.claim()]
+    assert len(again) == 3
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute("select absurd.fail_runs(%s, %s)", (queue, [*again, claimed[0]]))
+    assert caught.value.sqlstate == "55000" and "p_run_ids[3]" in str(caught.value)
+    conn.execute("select absurd.fail_runs(%s, %s)", (queue, again))
+    assert [status(conn, run) for run in runs] == ["failed"] * 3
+
+
+def test_many_events_at_once(conn, queue):
+    doc = document(*(step("wait_for_event", f"w{i}", event_name=f"e{i}") for i in range(3)))
+    run = start(conn, register(conn, doc, queue)[0])
+    conn.execute("select absurd.emit_events(%s, %s)", (queue, ["e2", "e0", "e1", "e0"]))
+    assert status(conn, run) == "completed"

@@ -36,7 +36,7 @@ macro_rules! run_columns {
         "e.workflow_run_id, e.root_run_id, e.parent_run_id, e.parent_scope, e.parent_node,
          e.parent_branch, e.depth, e.status, e.queue_name, w.inputs, e.started_at, e.next_scope,
          coalesce(e.result, w.result), w.error, e.workflow_name, e.workflow_version,
-         e.workflow_hash, e.bounded"
+         e.workflow_hash"
     };
 }
 
@@ -51,8 +51,6 @@ pub struct StoredRun {
     pub name: String,
     pub version: String,
     pub hash: String,
-    /// Whether the run waits its turn under the workflow's `max_active_runs`.
-    pub bounded: bool,
 }
 
 fn corrupt(what: impl Into<String>) -> Error {
@@ -201,7 +199,6 @@ pub fn run(row: &Row, at: usize) -> Result<StoredRun> {
         name: row.need(at + 14)?,
         version: row.need(at + 15)?,
         hash: row.need(at + 16)?,
-        bounded: row.need(at + 17)?,
     })
 }
 
