@@ -172,7 +172,7 @@ comment on function absurd.drop_detached_partition(text, text) is
 comment on function absurd.schedule_detach_jobs(text) is
     'Schedules for each table, of one queue or of all, the two pg_cron jobs that detach and drop its oldest candidate, unless it has such jobs; returns the jobs made. Errors: 55000 no pg_cron; 42P01 unknown queue.';
 comment on function absurd.enable_cron(text, text, text, text) is
-    'Installs the pg_cron jobs that make partitions, clean up and plan detaching, for one queue or for all, in the place of earlier ones. Errors, nothing changed: 55000 no pg_cron; 42P01 unknown queue; 22004 NULL schedule; what pg_cron says of a schedule.';
+    'Installs the pg_cron jobs that make partitions, clean up and plan detaching, for one queue or for all, in the place of earlier ones; for all, when a workflow has a schedule, also one that calls run_schedules() every minute. Errors, nothing changed: 55000 no pg_cron; 42P01 unknown queue; 22004 NULL schedule; what pg_cron says of a schedule.';
 comment on function absurd.disable_cron(text) is
     'Removes the pg_cron jobs of one queue, or those for all queues, and returns them. Error: 55000 no pg_cron.';
 comment on function absurd.queues_changed() is

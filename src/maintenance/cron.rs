@@ -36,7 +36,8 @@ pub struct Schedules<'a> {
 
 const DETACH: &str = "absurd_detach_run_";
 const DROP: &str = "absurd_drop_run_";
-/// A pipeline looks every minute whether it can go on.
+const SCHEDULES: &str = "schedules";
+/// A pipeline looks every minute whether it can go on; schedules come due by the minute.
 const EVERY_MINUTE: &str = "* * * * *";
 
 /// What there is of pg_cron.
@@ -154,7 +155,8 @@ fn argument(queue: Option<&str>) -> String {
 }
 
 /// Installs the jobs that make partitions, clean up and plan the detaching, for one queue or for
-/// all; those of the same scope are replaced.
+/// all; those of the same scope are replaced. For all queues, when a workflow has a schedule, also the
+/// job that runs schedules.
 ///
 /// # Errors
 /// 55000 without pg_cron; 42P01 for an unknown queue; what pg_cron says of a schedule.
@@ -167,7 +169,7 @@ pub fn enable(
     require(session)?;
     let queue = queue.map(QueueName::as_str);
     let (scope, argument) = (scope(session, queue)?, argument(queue));
-    [
+    let mut jobs = vec![
         (
             "partitions",
             schedules.partitions,
@@ -183,12 +185,24 @@ pub fn enable(
             schedules.detach,
             format!("select * from absurd.schedule_detach_jobs({argument});"),
         ),
-    ]
-    .into_iter()
-    .map(|(kind, when, command)| {
-        schedule(session, format!("absurd_{kind}_{scope}"), when, &command)
-    })
-    .collect()
+    ];
+    // Schedules of workflows are nobody's queue alone.
+    if queue.is_none() && has_schedules(session)? {
+        jobs.push((SCHEDULES, EVERY_MINUTE, "select absurd.run_schedules();".to_owned()));
+    }
+    jobs.into_iter()
+        .map(|(kind, when, command)| {
+            schedule(session, format!("absurd_{kind}_{scope}"), when, &command)
+        })
+        .collect()
+}
+
+/// Whether a registered workflow has a schedule.
+fn has_schedules(session: &Session) -> Result<bool> {
+    static ANY: Statement = Statement::new(
+        "select exists (select from absurd.workflow_schedule where next_trigger is not null)",
+    );
+    session.run(&ANY, &Global, &[])?.first().map_or(Ok(false), |row| row.need(0))
 }
 
 /// Removes the jobs of a scope, its pipelines included; returns them.
@@ -198,7 +212,7 @@ pub fn enable(
 pub fn disable(session: &Session, queue: Option<&str>) -> Result<Vec<Job>> {
     require(session)?;
     let scope = scope(session, queue)?;
-    let exact: Vec<String> = ["partitions", "cleanup", "detach_plan"]
+    let exact: Vec<String> = ["partitions", "cleanup", "detach_plan", SCHEDULES]
         .iter()
         .map(|kind| format!("absurd_{kind}_{scope}"))
         .collect();

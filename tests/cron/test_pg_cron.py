@@ -108,3 +108,21 @@ def test_a_bad_schedule_changes_nothing(conn):
     with pytest.raises(psycopg.Error, match="schedule"):
         conn.execute("select * from absurd.enable_cron(null, '5 * * * *', 'whenever')")
     assert conn.execute("select * from cron.job order by jobid").fetchall() == before
+
+
+def test_schedules_of_workflows_run(conn):
+    conn.execute("select absurd.create_queue('night')")
+    conn.execute(
+        """select * from absurd.register_workflow('{"name": "nightly", "version": "1", "schedule": "* * * * *",
+             "tasks": {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}', 'night')"""
+    )
+    # A minute that has passed comes due at once; the job looks at every full minute.
+    names = values(conn, "select job_name from absurd.enable_cron()")
+    assert "absurd_schedules_all" in names
+    deadline = time.monotonic() + 200
+    while not values(conn, "select 1 from absurd.list_workflow_runs('nightly')"):
+        assert time.monotonic() < deadline, failures(conn)
+        time.sleep(0.5)
+    assert values(conn, "select task_name from absurd.claim_task('night', 'w')") == ["f"]
+    conn.execute("select absurd.pause_workflow('nightly')")
+    assert "absurd_schedules_all" in values(conn, "select job_name from absurd.disable_cron()")

@@ -48,7 +48,7 @@ select fields::text, pg_temp.x(fields)
                ('{"operator_type": "child_workflow", "children": {"c": {}}}'), ('{"operator_type": "child_workflow", "children": {"c": {"workflow_name": "bad", "inputs": 1}}}'), ('{"operator_type": "child_workflow", "timeout_seconds": -1}')) v (fields);
 -- The graph.
 create function pg_temp.graph(edges jsonb, more jsonb default '{}') returns jsonb language sql as $$
-    select jsonb_build_object('name', 'bad', 'tasks', (select jsonb_object_agg(key, jsonb_build_object('task_id', key, 'operator_type', 'task', 'function', 'f', 'dependencies', value)) from jsonb_each(edges)) || more)
+    select jsonb_build_object('name', 'bad', 'tasks', (select coalesce(jsonb_object_agg(key, jsonb_build_object('task_id', key, 'operator_type', 'task', 'function', 'f', 'dependencies', value)), '{}') from jsonb_each(edges)) || more)
 $$;
 insert into bad (what, document) values
     ('a cycle of two', pg_temp.graph('{"a": ["b"], "b": ["a"]}')), ('a cycle of three', pg_temp.graph('{"a": ["c"], "b": ["a"], "c": ["b"]}')), ('a join behind itself', pg_temp.graph('{"b": ["j"]}', '{"j": {"task_id": "j", "operator_type": "join", "join_tasks": ["b"]}}')),
