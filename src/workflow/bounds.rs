@@ -28,10 +28,10 @@ pub const MAX_NODES: usize = 1_000_000;
 pub const MAX_PATTERN: usize = 4 << 10;
 
 /// Bytes of a text that a regular expression looks at: time grows with the product of both sizes.
-pub const MAX_MATCHED: usize = 64 << 10;
+pub const MAX_MATCHED: usize = 16 << 10;
 
 /// Bytes that a compiled regular expression may occupy, and those of its lazily built automaton.
-pub const MAX_REGEX: usize = 1 << 20;
+pub const MAX_REGEX: usize = 2 << 20;
 
 /// What is left of `MAX_BYTES`.
 #[derive(Debug)]

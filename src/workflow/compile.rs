@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::datetime;
-use super::document::{Document, Step, broken, hash_of, place};
+use super::document::{Document, Step, broken, place};
 use super::graph::{Fault, Graph, Left, MAX_EDGES, Pred};
 use super::operator::Operator;
 use super::policy::RetryPolicy;
@@ -31,7 +31,7 @@ use crate::error::Result;
 /// 22023 with the task and the rule for everything that HIGHWAY says must be refused, and for
 /// documents beyond the limits of `document`, `scopes` and `graph`.
 pub fn compile(document: &Value) -> Result<Program> {
-    let document = Document::read(document)?;
+    let document = Document::read_canonical(document)?;
     let canonical = document.canonical()?;
     let tree = Tree::build(&document)?;
     let mut links = resolve::links(&tree)?;
@@ -52,7 +52,6 @@ pub fn compile(document: &Value) -> Result<Program> {
     let mut program = Program {
         name: document.name.clone(),
         version: document.version.clone(),
-        hash: hash_of(&canonical),
         nodes,
         scopes,
         declared: declared(&document),
@@ -62,7 +61,6 @@ pub fn compile(document: &Value) -> Result<Program> {
         }),
         schedule: schedule(&document)?,
         max_active_runs: u32::try_from(document.max_active_runs).unwrap_or(u32::MAX),
-        tags: document.tags.clone(),
         completion_events: says(&canonical, "completion_event"),
     };
     connect(&mut program);
@@ -200,12 +198,9 @@ fn scopes(tree: &Tree, nodes: &[Node]) -> Vec<Scope> {
         let own = || range.clone().map(NodeIx);
         let at = |node: &NodeIx| &nodes[node.0 as usize];
         let mut preceding: BTreeSet<NodeIx> = BTreeSet::new();
-        let mut reaches_in = false;
         for node in own() {
             let Predecessors { dependencies, routers, inputs, .. } = &at(&node).predecessors;
             preceding.extend(dependencies.iter().chain(routers).chain(inputs));
-            let mut all = dependencies.iter().chain(inputs);
-            reaches_in |= all.any(|before| at(before).scope != ix);
         }
         let (visible, result_keys) = visible(tree, ix);
         scopes.push(Scope {
@@ -217,7 +212,6 @@ fn scopes(tree: &Tree, nodes: &[Node]) -> Vec<Scope> {
             variables: of.document.map(|document| document.variables.clone()).unwrap_or_default(),
             visible,
             result_keys,
-            reaches_in,
         });
     }
     scopes

@@ -16,6 +16,7 @@ macro_rules! constructors {
             }
         )*
 
+        #[cfg(test)]
         /// Every name that the engine gives to a failure of its own.
         pub const NAMES: &'static [&'static str] = &[$($name),*];
     };

@@ -1,5 +1,8 @@
 //! Guards: conditions on names that must hold before or after a step (HIGHWAY 9.4).
 
+#[cfg(test)]
+mod tests;
+
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
@@ -28,8 +31,9 @@ enum Check {
     Equals(Tree),
     NotEquals(Tree),
     InRange(Tree),
-    /// Compiled, unless templates make up the pattern.
-    Matches(Tree, Option<Regex>),
+    /// Compiled for each check: a compiled pattern takes far more memory than its text, and a
+    /// document may hold many.
+    Matches(Tree),
     Type(Tree),
     InSet(Tree),
 }
@@ -38,7 +42,7 @@ impl Guard {
     /// Reads a guard.
     ///
     /// # Errors
-    /// The field, its value and the rule that it breaks; a pattern is compiled, within `MAX_REGEX`.
+    /// The field, its value and the rule that it breaks; a pattern must compile, within `MAX_REGEX`.
     pub fn parse(value: &Value) -> Result<Self, String> {
         let fields =
             value.as_object().ok_or_else(|| format!("guard {} must be an object", shown(value)))?;
@@ -65,20 +69,6 @@ impl Guard {
             check: Check::parse(check, value, value_of)?,
             message: text("message")?.unwrap_or_default().to_owned(),
         })
-    }
-
-    /// The first names of the paths in it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let value = match &self.check {
-            Check::Exists | Check::NotNull => None,
-            Check::Equals(tree)
-            | Check::NotEquals(tree)
-            | Check::InRange(tree)
-            | Check::Matches(tree, _)
-            | Check::Type(tree)
-            | Check::InSet(tree) => Some(tree),
-        };
-        self.variable.names().chain(value.into_iter().flat_map(Tree::names))
     }
 
     /// Checks a precondition.
@@ -161,11 +151,12 @@ impl Check {
                 _ => return wrong("must be an array of exactly two elements for in_range"),
             },
             "matches_regex" => match value.as_str() {
-                Some(pattern) if literal => {
-                    let regex = compile(pattern)?;
-                    Self::Matches(tree, Some(regex))
+                Some(pattern) => {
+                    if literal {
+                        compile(pattern)?;
+                    }
+                    Self::Matches(tree)
                 }
-                Some(_) => Self::Matches(tree, None),
                 None => return wrong("must be a pattern for matches_regex"),
             },
             "type_check" => match value.as_str() {
@@ -207,15 +198,14 @@ impl Check {
                     (Some(min), Some(number), Some(max)) if min <= number && number <= max);
                 (holds, format!("must be in the range {}", shown(&bounds)))
             }
-            Self::Matches(tree, compiled) => {
+            Self::Matches(tree) => {
                 let pattern = to_text(&tree.resolve_in(lookup, 0)?);
-                let matches = match (value, compiled) {
-                    (Value::String(text), _) if text.len() > MAX_MATCHED => {
+                let matches = match value {
+                    Value::String(text) if text.len() > MAX_MATCHED => {
                         let rule = format!("at most {MAX_MATCHED} bytes are matched");
                         return Ok(Some(format!("has {} bytes, {rule}", text.len())));
                     }
-                    (Value::String(text), Some(regex)) => regex.is_match(text),
-                    (Value::String(text), None) => {
+                    Value::String(text) => {
                         compile(&pattern).map_err(Failure::template)?.is_match(text)
                     }
                     _ => false,

@@ -40,15 +40,6 @@ impl Items {
         Self { form }
     }
 
-    /// The first names of the paths in it.
-    pub fn names(&self) -> Vec<&str> {
-        match &self.form {
-            Form::Range(range) => range.paths().into_iter().map(Path::name).collect(),
-            Form::Path(path, _) => vec![path.name()],
-            Form::Lone(template) | Form::Text(template) => template.names().collect(),
-        }
-    }
-
     /// The elements: an array's, an object's as `{"key", "value"}` in the order of keys, those of
     /// a text that is one of these in JSON; none for null.
     ///
@@ -130,11 +121,6 @@ impl SwitchOn {
         let alone = path.is_some() || template.is_lone();
         let expression = if alone { None } else { Expression::parse(text).ok() };
         Self { text: text.to_owned(), template, path, expression }
-    }
-
-    /// The first names of the templates in it; a bare path that nothing is called by is a text.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.template.names()
     }
 
     /// The text that is compared with the cases.

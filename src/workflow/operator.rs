@@ -97,11 +97,6 @@ impl Operator {
         }
     }
 
-    /// Whether the operator selects which of its targets run.
-    pub const fn is_router(&self) -> bool {
-        matches!(self, Self::Condition { .. } | Self::Switch { .. })
-    }
-
     /// Whether the operator is worked by a queue task.
     pub const fn is_queue_task(&self) -> bool {
         matches!(self, Self::Task(_) | Self::Activity(_) | Self::Reflexive(_))

@@ -31,8 +31,6 @@ impl ScopeIx {
 pub struct Program {
     pub name: String,
     pub version: String,
-    /// SHA-256 of the canonical document, in hexadecimal.
-    pub hash: String,
     pub nodes: Vec<Node>,
     pub scopes: Vec<Scope>,
     /// Every result key and node id of the whole document, with the aliases `<id>__result` and
@@ -41,7 +39,6 @@ pub struct Program {
     pub deadline: Option<Deadline>,
     pub schedule: Option<Schedule>,
     pub max_active_runs: u32,
-    pub tags: Vec<String>,
     /// Whether activities emit an event when they complete: the document says `completion_event`.
     pub completion_events: bool,
 }
@@ -66,9 +63,6 @@ pub struct Scope {
     pub visible: BTreeMap<String, Vec<NodeIx>>,
     /// Likewise the nodes that write a result key.
     pub result_keys: BTreeMap<String, Vec<NodeIx>>,
-    /// Nodes inside branches below that nodes of this scope depend on; each of these is one
-    /// instance per instance of this scope.
-    pub reaches_in: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,9 @@
 //! Templates in texts: `{{ path }}`, `{{ path | default(literal) }}`, `{{ range(...) }}`
 //! (HIGHWAY 7.2). Text between braces that matches none of them stays as it is.
 
+#[cfg(test)]
+pub mod tests;
+
 use serde_json::Value;
 
 use super::bounds::{cut, shown};
@@ -75,11 +78,6 @@ impl Template {
             [Part::Hole(Hole::Path { path, default: None })] => Some(path),
             _ => None,
         }
-    }
-
-    /// The first names of the paths in it, in order of appearance, repetitions included.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.paths().map(Path::name)
     }
 
     /// The paths in it, in order of appearance.

@@ -61,16 +61,6 @@ impl Tree {
         matches!(self, Self::Literal(_))
     }
 
-    /// The first names of the paths in it.
-    pub fn names(&self) -> Vec<&str> {
-        match self {
-            Self::Literal(_) => Vec::new(),
-            Self::Template(template) => template.names().collect(),
-            Self::Array(parts) => parts.iter().flat_map(Self::names).collect(),
-            Self::Object(parts) => parts.iter().flat_map(|(_, part)| part.names()).collect(),
-        }
-    }
-
     /// The value with every template replaced.
     ///
     /// # Errors

@@ -50,11 +50,6 @@ impl WaitFor {
         Ok(Self { text: text.to_owned(), template })
     }
 
-    /// The first names of the paths in it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.template.iter().flat_map(Template::names)
-    }
-
     /// The value to interpret: the text with its templates filled in.
     ///
     /// # Errors
@@ -163,4 +158,130 @@ fn is_event_name(text: &str) -> bool {
         rest.is_empty() || rest.starts_with(|c: char| !c.is_alphabetic() && c != '_')
     });
     starts && !duration && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::template::tests::context;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn at(text: &str) -> Timestamp {
+        datetime::parse(text).unwrap()
+    }
+
+    fn wake(value: Value) -> Result<Wake, Failure> {
+        WaitFor::interpret(&value, at("2025-06-01T12:00:00.5"))
+    }
+
+    #[test]
+    fn every_form_in_its_order() {
+        let cases = [
+            (json!(90), "2025-06-01T12:01:30.5"),
+            (json!("90"), "2025-06-01T12:01:30.5"),
+            (json!(" 1.5 "), "2025-06-01T12:00:02"),
+            (json!("P1DT12H"), "2025-06-03T00:00:00.5"),
+            (json!("PT1e-06S"), "2025-06-01T12:00:00.500001"),
+            (json!("duration:3600"), "2025-06-01T13:00:00.5"),
+            (json!("duration:5m"), "2025-06-01T12:05:00.5"),
+            (json!("duration:2h"), "2025-06-01T14:00:00.5"),
+            (json!("duration:1.5s"), "2025-06-01T12:00:02"),
+            (json!("2026-01-01T04:30:00Z"), "2026-01-01T04:30"),
+            (json!("2026-01-01T04:30:00+02:00"), "2026-01-01T02:30"),
+            (json!("2026-01-01"), "2026-01-01"),
+            (json!("datetime:2026-01-01T00:00:00"), "2026-01-01"),
+            (json!("time:12:00:01"), "2025-06-01T12:00:01"),
+            (json!("time:12:00:00"), "2025-06-02T12:00:00"),
+            (json!("time:04:00:00"), "2025-06-02T04:00:00"),
+            // A number before anything else, also where a date was meant.
+            (json!("2026"), "2025-06-01T12:33:46.5"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(wake(value.clone()), Ok(Wake::At(at(expected))), "{value}");
+        }
+        for over in [
+            json!(0),
+            json!(-5),
+            json!("-PT5S"),
+            json!("PT0S"),
+            json!("duration:-1"),
+            json!("2025-06-01"),
+            json!("2025-06-01T12:00:00.5"),
+            json!("datetime:2001-01-01"),
+        ] {
+            assert_eq!(wake(over.clone()), Ok(Wake::Now), "{over}");
+        }
+        for event in ["event_name", "order.paid", "a-b_1", "_x", "PENDING", "P_1"] {
+            assert_eq!(wake(json!(event)), Ok(Wake::Event(event.to_owned())), "{event}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        let bad = [
+            "",
+            " ",
+            "two words",
+            "1 hour",
+            "PT",
+            "P5",
+            "PT5",
+            "PT1H1H",
+            "PT1D",
+            "duration:",
+            "duration:5d",
+            "duration:x",
+            "datetime:soon",
+            "datetime:2025-02-30",
+            "time:4:00:00",
+            "time:24:00:00",
+            "time:04:00",
+            "time:00:00:00:00",
+            "2025-02-30",
+            "2025-01-01T25:00:00",
+            "01:30:00",
+            "1e30",
+            "x!",
+            "ä",
+            ".x",
+        ];
+        for text in bad {
+            let error = WaitFor::parse(text).expect_err(text);
+            assert!(error.starts_with("wait_for \""), "{error}");
+            assert_eq!(wake(json!(text)).unwrap_err().name, "TemplateError", "{text}");
+        }
+        for value in [json!(null), json!(true), json!([1]), json!({}), json!(1e30)] {
+            assert_eq!(wake(value.clone()).unwrap_err().name, "TemplateError", "{value}");
+        }
+    }
+
+    #[test]
+    fn templates_are_decided_when_they_are_resolved() {
+        let mut names = context(json!({"n": 5, "u": "m", "e": "evt", "bad": "no no"}));
+        let now = at("2025-01-01");
+        let mut wake = |text: &str| {
+            let value = WaitFor::parse(text).unwrap().resolve(&mut names)?;
+            WaitFor::interpret(&value, now)
+        };
+        assert_eq!(wake("{{n}}"), Ok(Wake::At(at("2025-01-01T00:00:05"))));
+        assert_eq!(wake("duration:{{n}}{{u}}"), Ok(Wake::At(at("2025-01-01T00:05:00"))));
+        assert_eq!(wake("{{e}}_{{n}}"), Ok(Wake::Event("evt_5".to_owned())));
+        assert_eq!(wake("PT3S"), Ok(Wake::At(at("2025-01-01T00:00:03"))));
+        assert_eq!(wake("{{bad}}").unwrap_err().name, "TemplateError");
+        assert_eq!(wake("{{nobody}}").unwrap_err().name, "TemplateError");
+        assert_eq!(wake("P999999999D"), Ok(Wake::At(Timestamp::INFINITY)));
+    }
+
+    proptest! {
+        #[test]
+        fn interpreting_is_total(text in "[-+PTHMSdurationme:0-9.e ]{0,24}|\\PC{0,24}") {
+            let parsed = WaitFor::parse(&text);
+            let wake = wake(json!(text));
+            prop_assert!(parsed.is_ok() || wake.is_err());
+            if let Ok(Wake::At(at)) = wake {
+                prop_assert!(at > super::tests::at("2025-06-01T12:00:00.5"));
+            }
+        }
+    }
 }

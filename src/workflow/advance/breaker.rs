@@ -78,3 +78,28 @@ fn counts(policy: &BreakerPolicy, error: &str) -> bool {
     };
     names(&policy.catch).unwrap_or(true) && !names(&policy.ignore).unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::workflow::compile::compile;
+
+    fn policy(policy: Value) -> BreakerPolicy {
+        let step = json!({
+            "task_id": "a", "operator_type": "task", "function": "f",
+            "circuit_breaker_policy": policy,
+        });
+        let program = compile(&json!({"name": "w", "tasks": {"a": step}})).unwrap();
+        program.nodes[0].breaker.clone().unwrap()
+    }
+
+    #[test]
+    fn breakers_count_what_they_name() {
+        assert!(counts(&policy(json!({})), "A"));
+        let both = policy(json!({"catch_exceptions": ["A", "B"], "ignore_exceptions": ["B"]}));
+        assert_eq!(["A", "B", "C"].map(|name| counts(&both, name)), [true, false, false]);
+        assert!(!counts(&policy(json!({"catch_exceptions": []})), "A"));
+    }
+}

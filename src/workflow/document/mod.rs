@@ -127,6 +127,15 @@ impl Document {
         read::Reader::default().document(value)
     }
 
+    /// As [`Document::read`], for a document that may be in its canonical form already.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub fn read_canonical(value: &Value) -> Result<Self> {
+        size::check_canonical(value)?;
+        read::Reader::default().document(value)
+    }
+
     /// The document in its canonical form: every field with its value or default, nothing else.
     ///
     /// # Errors
@@ -167,9 +176,4 @@ pub fn canonical(raw: &Value) -> Result<(Value, String)> {
     let document = Document::read(raw)?.canonical()?;
     let hash = hash::of(&document);
     Ok((document, hash))
-}
-
-/// The hash of a document that is in its canonical form.
-pub fn hash_of(canonical: &Value) -> String {
-    hash::of(canonical)
 }

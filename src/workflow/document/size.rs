@@ -6,28 +6,39 @@ use super::fields::broken;
 use crate::error::Result;
 use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
 
-/// The canonical form of a document within the limits may be this much deeper and larger.
+/// How much deeper and larger the canonical form of a document within the limits may be.
 const DEEPER: usize = 4;
-const LARGER: usize = 8;
+const LARGER: usize = 16;
 
-#[derive(Default)]
 struct Size {
+    depth: usize,
+    factor: usize,
     bytes: usize,
     values: usize,
 }
 
-/// Checks depth, size and texts.
+/// Checks depth, size and texts of a document from outside.
 ///
 /// # Errors
-/// 22023 for a document beyond `MAX_DEPTH`, `MAX_DOCUMENT` or `MAX_NODES` (with room for what the
-/// canonical form adds) or with a NUL character, which Postgres cannot store.
+/// 22023 for a document beyond `MAX_DEPTH`, `MAX_DOCUMENT` or `MAX_NODES`, or with a NUL character,
+/// which Postgres cannot store.
 pub fn check(document: &Value) -> Result<()> {
-    Size::default().add(document, 0).map_err(|rule| broken("the workflow", rule))
+    let mut size = Size { depth: MAX_DEPTH, factor: 1, bytes: 0, values: 0 };
+    size.add(document, 0).map_err(|rule| broken("the workflow", rule))
+}
+
+/// As [`check`], for a document whose canonical form this may be.
+///
+/// # Errors
+/// As [`check`], with room for what the canonical form adds.
+pub fn check_canonical(document: &Value) -> Result<()> {
+    let mut size = Size { depth: MAX_DEPTH + DEEPER, factor: LARGER, bytes: 0, values: 0 };
+    size.add(document, 0).map_err(|rule| broken("the workflow", rule))
 }
 
 impl Size {
     fn add(&mut self, value: &Value, depth: usize) -> std::result::Result<(), String> {
-        if depth > MAX_DEPTH + DEEPER {
+        if depth > self.depth {
             return Err(format!("must have at most {MAX_DEPTH} levels of nesting"));
         }
         self.values += 1;
@@ -44,10 +55,10 @@ impl Size {
             })?,
         }
         self.bytes += 2;
-        if self.bytes > LARGER * MAX_DOCUMENT {
+        if self.bytes > self.factor * MAX_DOCUMENT {
             return Err(format!("must have at most {MAX_DOCUMENT} bytes"));
         }
-        if self.values > LARGER * MAX_NODES {
+        if self.values > self.factor * MAX_NODES {
             return Err(format!("must have at most {MAX_NODES} values"));
         }
         Ok(())

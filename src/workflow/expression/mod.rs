@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::names::{Lookup, Names};
-use super::path::Path;
 use super::template::{Hole, Template};
 
 pub use value::{equal, to_text, truthy};
@@ -71,34 +70,5 @@ impl Expression {
     /// `TemplateError` for an unknown name or values that are too large.
     pub fn eval(&self, names: &mut dyn Names) -> Result<Value, Failure> {
         eval::eval(&self.root, &mut Lookup::new(names), 0)
-    }
-
-    /// The first names of the paths in it, in order of appearance, repetitions included.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let mut paths = Vec::new();
-        self.root.collect(&mut paths);
-        paths.into_iter().map(Path::name)
-    }
-}
-
-impl Node {
-    fn collect<'a>(&'a self, paths: &mut Vec<&'a Path>) {
-        match self {
-            Self::Literal(_) => {}
-            Self::Text(template) => paths.extend(template.paths()),
-            Self::Hole(hole) => paths.extend(hole.paths()),
-            Self::Or(nodes) | Self::And(nodes) | Self::List(nodes) => {
-                nodes.iter().for_each(|node| node.collect(paths));
-            }
-            Self::Not(node) | Self::Sign(_, node) | Self::Len(node) => node.collect(paths),
-            Self::Compare(left, _, right) => {
-                left.collect(paths);
-                right.collect(paths);
-            }
-            Self::Arithmetic(first, rest) => {
-                first.collect(paths);
-                rest.iter().for_each(|(_, node)| node.collect(paths));
-            }
-        }
     }
 }

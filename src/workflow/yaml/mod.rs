@@ -42,8 +42,9 @@ pub fn to_json(text: &str) -> Result<Value, String> {
 
 fn is_printable(character: char) -> bool {
     match character {
-        '\t' | '\n' | '\r' | '\u{85}' => true,
-        '\u{fffe}' | '\u{ffff}' => false,
+        '\t' | '\n' | '\r' => true,
+        // Line breaks to YAML 1.1 and none to YAML 1.2: as they stand they would read differently.
+        '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => false,
         other => !other.is_control(),
     }
 }
@@ -54,6 +55,8 @@ struct Reader<'a> {
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
     budget: Budget,
+    /// For the copies that anchors keep: anchors inside anchors would copy the same values again.
+    kept: Budget,
 }
 
 /// A value that aliases repeat, and of how many values it consists.
@@ -64,8 +67,14 @@ struct Anchored {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
-        let parser = Parser::new_from_str(text);
-        Self { parser, line: 1, anchors: HashMap::new(), nodes: 0, budget: Budget::default() }
+        Self {
+            parser: Parser::new_from_str(text),
+            line: 1,
+            anchors: HashMap::new(),
+            nodes: 0,
+            budget: Budget::default(),
+            kept: Budget::default(),
+        }
     }
 
     fn wrong(&self, rule: impl std::fmt::Display) -> String {
@@ -124,6 +133,8 @@ impl<'a> Reader<'a> {
             _ => return Err(self.wrong("a value is missing")),
         };
         if anchor > 0 {
+            let kept = self.kept.charge(&value, depth);
+            kept.map_err(|rule| self.wrong(format!("anchoring values {rule}")))?;
             let anchored = Anchored { value: value.clone(), nodes: self.nodes - before };
             self.anchors.insert(anchor, anchored);
         }
@@ -225,9 +236,10 @@ impl<'a> Reader<'a> {
         let wrong = |rule: String| self.wrong(format!("\"{}\" {rule}", cut(text)));
         let tag = tag.map(full_name);
         match tag.as_deref() {
-            // The tag "!" means none.
-            None | Some("!") if style == ScalarStyle::Plain => scalar::plain(text).map_err(wrong),
-            None | Some("!") => Ok(Value::String(text.to_owned())),
+            None if style == ScalarStyle::Plain => scalar::plain(text).map_err(wrong),
+            None => Ok(Value::String(text.to_owned())),
+            // "!" makes even a quoted scalar read like a plain one.
+            Some("!") => scalar::plain(text).map_err(wrong),
             Some(tag) => {
                 let kind = tag.strip_prefix(CORE).and_then(Kind::of);
                 let kind = kind.ok_or_else(|| self.unknown_tag(tag))?;

@@ -78,7 +78,7 @@ fn the_older_layout_keeps_branches_in_the_map() {
         effective(&program),
         ["after: fork fork.a/a2", "fork.a/a2: fork.a/a1", "fork: init"]
     );
-    assert!(program.scopes[0].reaches_in);
+    assert!(reaches_in(&program, 0));
 }
 
 #[test]

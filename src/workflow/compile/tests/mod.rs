@@ -1,6 +1,6 @@
 //! What documents compile to, and which are refused.
 
-mod fixtures;
+mod exports;
 mod layouts;
 mod names;
 mod operators;
@@ -128,6 +128,15 @@ pub fn at<'p>(program: &'p Program, wanted: &str) -> &'p Node {
     let mut all = (0..program.nodes.len() as u32).map(NodeIx);
     let ix = all.find(|ix| path(program, *ix) == wanted).unwrap_or_else(|| panic!("{wanted}"));
     program.node(ix)
+}
+
+/// Whether nodes of a scope wait for nodes inside the branches below it.
+pub fn reaches_in(program: &Program, scope: u32) -> bool {
+    let nodes = &program.scopes[scope as usize].nodes;
+    nodes.clone().any(|ix| {
+        let before = &program.node(NodeIx(ix)).predecessors;
+        before.dependencies.iter().chain(&before.inputs).any(|before| !nodes.contains(&before.0))
+    })
 }
 
 /// The effective predecessors of every node that has some, one a line: `id: dependencies`, then

@@ -41,7 +41,7 @@ fn a_node_in_a_branch_is_reached_into() {
         })
         .collect();
     assert_eq!(edges, ["fork.a/a2 j Input", "fork.b/b1 j Input", "fork.b/b1 n Dependency"]);
-    assert!(program.scopes[0].reaches_in && !program.scopes[1].reaches_in);
+    assert!(reaches_in(&program, 0) && !reaches_in(&program, 1));
     // Reaching in leaves a branch's node one of its sinks, and the parallel one of the root's.
     assert_eq!(paths(&program, &program.scopes[1].sinks), "fork.a/a2");
     assert_eq!(paths(&program, &program.scopes[0].sinks), "fork j n");

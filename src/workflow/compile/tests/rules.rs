@@ -114,7 +114,7 @@ fn sources_and_sinks() {
     assert_eq!(paths(&program, &root.sources), "init");
     // Handler links make nobody less of a sink; control edges and inputs do.
     assert_eq!(paths(&program, &root.sinks), "h j");
-    assert_eq!((root.len(), root.is_empty(), root.reaches_in), (6, false, false));
+    assert_eq!((root.len(), root.is_empty(), reaches_in(&program, 0)), (6, false, false));
 }
 
 #[test]
@@ -135,15 +135,14 @@ fn cycles_are_refused() {
         ("a: b; b: a", "a", "'a' -> 'b' -> 'a'"),
         ("x; a: x c; b: a; c: b", "a", "'a' -> 'b' -> 'c' -> 'a'"),
         ("a: &b; b: a", "a", "'a' -> 'b' -> 'a'"),
-        ("c: a ?t,_; t: c; x; a: t x", "c", "'c' -> 't' -> 'a' -> 'c'"),
-        ("c: ?t,_; d: ?u,c; t: c; u: d t; c2: u; e: c2 ?d,_", "d", ""),
+        ("c: a ?t,_; t: c; x; a: t x", "a", "'a' -> 'c' -> 't' -> 'a'"),
         ("h; y: h -h", "h", "'h' -> 'y' -> 'h'"),
-        ("a: g -h; h; b: h -g; g", "a", ""),
+        ("a: g -h; h; b: h -g; g", "a", "'a' -> 'h' -> 'b' -> 'g' -> 'a'"),
     ] {
         let error = refusal(tasks(document));
         assert!(error.contains("is part of a cycle of dependencies"), "{document}: {error}");
         assert!(error.contains(cycle), "{document}: {error}");
-        assert!(cycle.is_empty() || error.starts_with(&format!("task '{id}': ")), "{error}");
+        assert!(error.starts_with(&format!("task '{id}': ")), "{document}: {error}");
     }
 }
 
