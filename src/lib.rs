@@ -2,7 +2,20 @@
 //!
 //! One way through the house: `api` -> `workflow` -> `task`, `event`, `checkpoint`, `maintenance`
 //! -> `queue` -> `pg`. `error`, `time` and the pure files (state, backoff, options, status, name)
-//! lie below all and know nothing of Postgres.
+//! lie below all and know nothing of Postgres. Neither do the language of workflow documents, their
+//! compiler and their interpreter, which `workflow::driver` connects with the tables.
+
+// Data must not be able to end a session's call other than by an error with its code.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
 
 use pgrx::prelude::*;
 

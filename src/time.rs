@@ -87,14 +87,14 @@ impl Timestamp {
         }
         let thursday = (self.week_start().unix_micros()).div_euclid(DAY) + 3;
         let (year, ..) = civil(thursday);
-        let week = (thursday - days_before_year(year)) / 7 + 1;
+        let week = (thursday - days_before(year, 1, 1)) / 7 + 1;
         Some(format!("{}{week:02}", year.rem_euclid(10)))
     }
 }
 
 /// Year, month and day of a count of days since 1970-01-01, proleptic Gregorian. The era
 /// arithmetic counts years from March, so that the leap day is a year's last.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
@@ -106,10 +106,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Days from 1970-01-01 to January 1st of a year.
-fn days_before_year(year: i64) -> i64 {
-    let before = year - 1;
-    before * 365 + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) - 719_162
+/// Days from 1970-01-01 to a date, proleptic Gregorian.
+pub(crate) fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]
@@ -168,7 +170,17 @@ mod tests {
 
         #[test]
         fn year_starts_agree_with_the_calendar(year in 1i64..9999) {
-            prop_assert_eq!(civil(days_before_year(year)), (year, 1, 1));
+            prop_assert_eq!(civil(days_before(year, 1, 1)), (year, 1, 1));
+            // Without the arithmetic of eras.
+            let before = year - 1;
+            let leap_days = before / 4 - before / 100 + before / 400;
+            prop_assert_eq!(days_before(year, 1, 1), before * 365 + leap_days - 719_162);
+        }
+
+        #[test]
+        fn the_calendar_runs_both_ways(days in -1_000_000i64..3_000_000) {
+            let (year, month, day) = civil(days);
+            prop_assert_eq!(days_before(year, month, day), days);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Cron schedules of five fields, in UTC (HIGHWAY 10.2).
 
 use super::bounds::cut;
-use super::datetime::{DAY_SECONDS, civil_from_days, days_in_month};
-use crate::time::Timestamp;
+use super::datetime::{DAY_SECONDS, days_in_month};
+use crate::time::{Timestamp, civil};
 
 /// Minute, hour, day of month, month and day of week that a schedule comes due at. A bit stands
 /// for each value.
@@ -98,7 +98,7 @@ impl Cron {
     /// Whether it comes due on a day, given as days since 1970-01-01. When both the day of month
     /// and the day of week are restricted, either suffices.
     fn on(&self, day: i64) -> Option<()> {
-        let (_, month, of_month) = civil_from_days(day);
+        let (_, month, of_month) = civil(day);
         // 1970-01-01 was a Thursday.
         let weekday = self.weekdays >> (day + 4).rem_euclid(7) & 1 == 1;
         let of_month = self.days >> of_month & 1 == 1;
@@ -327,7 +327,7 @@ mod tests {
         let fields: Vec<&str> = schedule.split(' ').collect();
         let minutes = at.unix_micros() / 60_000_000;
         let day = minutes.div_euclid(1440);
-        let (_, month, of_month) = civil_from_days(day);
+        let (_, month, of_month) = civil(day);
         let weekday = (day + 4).rem_euclid(7);
         let on_weekday =
             |weekday| names(fields[4], weekday, 6) || (weekday == 0 && names(fields[4], 7, 6));
