@@ -31,7 +31,9 @@ create index workflow_definition_latest
     on absurd.workflow_definition (workflow_name, registration desc);
 
 create table absurd.workflow_execution (
-    workflow_run_id  uuid primary key references absurd.workflow_run on delete cascade,
+    -- Checked when the transaction ends: the two rows are written with different rights.
+    workflow_run_id  uuid primary key references absurd.workflow_run on delete cascade
+                     deferrable initially deferred,
     root_run_id      uuid not null,
     parent_run_id    uuid,
     parent_scope     integer,
