@@ -2,6 +2,7 @@
 prints, registered and started here, and worked by processes of examples/workflow_worker.py."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -299,3 +300,31 @@ def test_a_run_waits_for_an_event(conn, database, start):
     assert ended["status"] == "completed"
     assert ended["result"]["announcement"] == words
     assert value(conn, "select words from etl.announcement where workflow_run_id = %s", run) == words
+
+
+# docs/workflows.md ---------------------------------------------------------------------------------
+
+WORKFLOWS = (ROOT / "docs" / "workflows.md").read_text()
+
+
+def test_the_builder_of_the_document_builds_what_it_registers(conn):
+    [code] = re.findall(r"```python\n(.*?)```", WORKFLOWS, re.S)
+    names = {}
+    exec(code, names)
+    [registered] = re.findall(
+        r"absurd\.register_workflow\('(\{\s+\"name\": \"welcome\".*?)'", WORKFLOWS, re.S
+    )
+    known = row(conn, "select * from absurd.register_workflow(%s)", registered)
+    assert known["created"] is True
+    again = row(conn, "select * from absurd.register_workflow_yaml(%s)", names["workflow"].to_yaml())
+    assert again == known | {"created": False}
+
+
+def test_the_diagram_of_the_document_is_the_one_that_the_run_shows():
+    [mermaid] = re.findall(r"```mermaid\n(.*?)```", WORKFLOWS, re.S)
+    [shown] = re.findall(
+        r"absurd\.workflow_run_diagram\(id\).*?```\n```\n.*?\n-+\n(.*?)```", WORKFLOWS, re.S
+    )
+    assert [line.strip() for line in mermaid.splitlines()] == [
+        line.strip() for line in shown.splitlines()
+    ]

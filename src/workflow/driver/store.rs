@@ -258,7 +258,7 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
     if matches!(run.status, RunStatus::Pending | RunStatus::Running) {
         return Ok(());
     }
-    let result = run.result.as_ref().filter(|_| completed).map(Json::text);
+    let result = run.result.as_ref().map(Json::text);
     let error = run.error.as_ref().filter(|_| !completed).map(Json::text);
     let at: Timestamp = run.started_at.map_or(now, |started| now.max(started));
     status(view, &ENDED, run.id, |id| {
