@@ -168,7 +168,7 @@ comment on function absurd.pause_workflow(text) is
 comment on function absurd.resume_workflow(text) is
     'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: 02000 unknown workflow; 22004 NULL.';
 comment on function absurd.advance_timers(text, integer) is
-    'Fires at most p_limit timers of executed runs that have come due, waits, timeouts and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
+    'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
 comment on function absurd.run_schedules(integer) is
     'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
 comment on function absurd.add_workflow_items(uuid, text, jsonb) is

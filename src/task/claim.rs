@@ -175,6 +175,17 @@ fn sweep(
     Ok((seen.get(2)?, seen.get(3)?))
 }
 
+/// Fails at most `limit` runs whose attempt has taken longer than its task allows, as a claim does.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn overrun(session: &Session, queue: &QueueName, limit: i32) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let overdue = session.run(&OVERRUN, queue, params![session.now(), limit])?;
+    fail_all(session, queue, overdue, fail::overrun, &mut swept)?;
+    Ok(swept)
+}
+
 fn takes_waits(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
     session.run(&TAKE_WAITS, queue, params![run])?.first().map_or(Ok(false), |row| row.need(0))
 }

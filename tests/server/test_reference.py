@@ -13,7 +13,7 @@ REFERENCE = DOCS / "reference.md"
 # The other document that may describe functions.
 WORKFLOWS = DOCS / "workflows.md"
 # The documents whose examples show their results.
-SHOWING = ["reference.md", "operations.md", "clients.md", "state-machines.md"]
+SHOWING = ["reference.md", "operations.md", "clients.md", "state-machines.md", "workflows.md"]
 STARTED = r"(?:<!-- (?P<kind>\w+): (?P<value>\w+) -->\n)?```sql\n(?P<code>.*?)```"
 EXAMPLE = re.compile(STARTED + r"(?:\n```\n(?P<shown>.*?)```)?", re.S)
 TYPES = {"timestamp with time zone": "timestamptz"}

@@ -292,3 +292,20 @@ def test_a_slot_that_two_did_not_see_is_found_by_looking_again(connect, conn, qu
     assert status(conn, second) == "pending"
     worker.advance(1)
     assert status(conn, second) == "running"
+
+
+def test_advance_timers_ends_attempts_that_take_too_long(conn, queue, worker):
+    limit = {"timeout": "PT10S", "kill_on_timeout": True}
+    run = start(conn, register(conn, document(task("a", timeout_policy=limit), task("b", "a")), queue)[0])
+    worker.claim()
+    late = worker.held("a")["run_id"]
+    worker.advance(9)
+    assert value(conn, "select absurd.advance_timers(%s)", queue) == 0
+    worker.advance(1)
+    assert value(conn, "select absurd.advance_timers(%s)", queue) == 1
+    assert value(conn, "select absurd.advance_timers(%s)", queue) == 0
+    assert status(conn, run) == "failed"
+    assert run_row(conn, run)["error"]["name"] == "TimeoutError"
+    with pytest.raises(psycopg.Error) as refused:
+        conn.execute("select absurd.complete_run(%s, %s)", (queue, late))
+    assert refused.value.sqlstate == "AB002"

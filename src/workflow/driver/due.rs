@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Drive, admit, inbox, rows};
-use crate::error::Result;
+use super::{Drive, admit, followed, inbox, rows};
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
 use crate::queue::{QueueName, policy};
+use crate::task::claim;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey, TimerKind};
 use crate::workflow::stimulus::Stimulus;
@@ -103,7 +104,8 @@ pub fn on_claim(session: &Session, queue: &QueueName) -> Result<()> {
     Ok(())
 }
 
-/// Fires at most `limit` due timers of one queue, or of all, and takes up the stimuli that were left.
+/// Fires at most `limit` due timers of one queue, or of all, attempts that have taken too long among
+/// them, and takes up the stimuli that were left.
 /// The first tree is waited for; others that somebody holds are left to the next call. Returns the
 /// timers fired.
 ///
@@ -117,9 +119,36 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
             names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()).collect()
         }
     };
+    let mut fired = fire_due(session, &queues, limit, true)?;
+    // Attempts that have taken too long come after the trees: their runs are locked from here on, and
+    // who holds runs waits for no tree.
+    let mut overrun = 0;
+    for one in &queues {
+        let wanted = limit - fired - overrun;
+        if wanted <= 0 {
+            break;
+        }
+        let swept = match session.attempt(|| claim::overrun(session, one, wanted))? {
+            Ok(swept) => swept,
+            // Of all queues, one that is not the caller's, or is being dropped, is left to others.
+            Err(Error::NoSuchRelation { .. }) if queue.is_none() => continue,
+            Err(Error::Postgres(caught)) if queue.is_none() && caught.is("42501") => continue,
+            Err(error) => return Err(error),
+        };
+        overrun += swept.attempts.len() as i32;
+        followed::swept(session, &swept.attempts, swept.cancelled)?;
+    }
+    if overrun > 0 {
+        fired += overrun;
+        fired += fire_due(session, &queues, limit.max(fired + 1) - fired, false)?;
+    }
+    Ok(fired)
+}
+
+/// Fires due timers of some queues and takes up the stimuli that were left. `waits` for the first tree.
+fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool) -> Result<i32> {
     let mut fired = 0;
-    let mut waits = true;
-    for queue in &queues {
+    for queue in queues {
         // A timer may set another that is due at once.
         while fired < limit {
             let mut progress = false;
