@@ -53,6 +53,8 @@ pub enum Error {
     Busy { what: String },
     /// What is wrong with one element of a batch, counted from 0.
     Element { argument: &'static str, index: usize, error: Box<Error> },
+    /// The caller's role lacks a right on a relation of the extension's (42501).
+    Denied { relation: &'static str },
     /// Stored data that the extension itself must have written otherwise (XX001).
     Corrupt { what: String },
     /// An error that Postgres raised, kept whole.
@@ -110,6 +112,7 @@ impl Error {
             Self::WeekTaken { .. } => "42P07",
             Self::Busy { .. } => "55P03",
             Self::Element { error, .. } => error.sqlstate(),
+            Self::Denied { .. } => "42501",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
             Self::Postgres(_) => "XX000",
@@ -226,6 +229,7 @@ impl fmt::Display for Error {
             Self::Element { argument, index, error } => {
                 write!(f, "{argument}[{index}]: {error}")
             }
+            Self::Denied { relation } => write!(f, "permission denied for table {relation}"),
             Self::Corrupt { what } => f.write_str(what),
             Self::Postgres(_) => f.write_str("error raised by Postgres"),
         }

@@ -8,7 +8,11 @@
 alter table absurd.workflow_run
     add column root_run_id   uuid,
     add column parent_run_id uuid,
-    add column parent_step   text;
+    add column parent_step   text,
+    drop constraint workflow_run_result_check,
+    -- A run that a document ended keeps its result, whatever status it was ended with.
+    add constraint workflow_run_result_check
+        check (result is null or status = 'completed' or root_run_id is not null);
 create index workflow_run_children on absurd.workflow_run (parent_run_id)
     where parent_run_id is not null;
 
@@ -31,7 +35,9 @@ create index workflow_definition_latest
     on absurd.workflow_definition (workflow_name, registration desc);
 
 create table absurd.workflow_execution (
-    workflow_run_id  uuid primary key references absurd.workflow_run on delete cascade,
+    -- Checked when the transaction ends: the two rows are written with different rights.
+    workflow_run_id  uuid primary key references absurd.workflow_run on delete cascade
+                     deferrable initially deferred,
     root_run_id      uuid not null,
     parent_run_id    uuid,
     parent_scope     integer,

@@ -71,7 +71,8 @@ fn workflow_run_context(workflow_run_id: Option<Uuid>) -> Jsonb {
 #[pg_extern]
 fn workflow_diagram(name: Option<&str>, version: default!(Option<&str>, "NULL")) -> String {
     call(|session| {
-        let found = registry::require(session, required(name, "name")?, version)?;
+        // As the caller: the diagram shows what the document says.
+        let found = registry::get(session, required(name, "name")?, version)?;
         let program = registry::program(session, &found.name, &found.version, &found.hash)?;
         Ok(mermaid(&program, None))
     })

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use super::required;
 use crate::pg::trigger::{self, Fired};
 use crate::pg::value::WorkflowRunRow;
-use crate::pg::{Jsonb, Timestamp, Uuid, call, clock, session};
+use crate::pg::{Jsonb, Timestamp, Uuid, call, session};
 use crate::task::state::State;
 use crate::workflow::run::{self, Filter, NewRun, Report};
 use crate::workflow::steps::{self, Progress};
@@ -223,9 +223,9 @@ fn parse_workflow_step_name(
 fn workflow_run_guard<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, core::convert::Infallible> {
-    let row = session::pure(|| {
+    let row = call(|session| {
         let fired = Fired::new(trigger);
-        let settled = row_guard::check(&fired, clock::now()?)?;
+        let settled = row_guard::check(session, &fired, session.now())?;
         let mut row = fired.into_new()?;
         trigger::set(&mut row, "started_at", settled.started_at)?;
         trigger::set(&mut row, "completed_at", settled.completed_at)?;

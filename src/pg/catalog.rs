@@ -10,8 +10,15 @@ use crate::error::{Error, Result};
 unsafe extern "C-unwind" {
     fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     fn get_relname_relid(name: *const c_char, namespace: pg_sys::Oid) -> pg_sys::Oid;
+    fn pg_class_aclcheck(relation: pg_sys::Oid, role: pg_sys::Oid, mode: pg_sys::AclMode) -> u32;
+    fn SearchSysCache1(cache: i32, key: pg_sys::Datum) -> pg_sys::HeapTuple;
+    fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
     fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
 }
+
+/// Rights on a table, as [`require`] asks for them.
+pub const INSERT: pg_sys::AclMode = pg_sys::ACL_INSERT as pg_sys::AclMode;
+pub const UPDATE: pg_sys::AclMode = pg_sys::ACL_UPDATE as pg_sys::AclMode;
 
 /// The kind of a partitioned table, as in `pg_class.relkind`.
 pub const PARTITIONED: u8 = b'p';
@@ -39,4 +46,41 @@ pub fn kind(relation: &str) -> Result<Option<u8>> {
     let Some(id) = id(relation)? else { return Ok(None) };
     // SAFETY: the closure's frame is plain.
     unsafe { guarded(|| Some(get_rel_relkind(id) as u8)) }
+}
+
+/// The owner of a relation in schema `absurd`; none when there is no such relation.
+///
+/// # Errors
+/// As [`id`].
+pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
+    let Some(id) = id(relation)? else { return Ok(None) };
+    // SAFETY: a row of pg_class, released before its owner is returned; the closure's frame is plain.
+    unsafe {
+        guarded(|| {
+            let tuple =
+                SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(id));
+            if tuple.is_null() {
+                return None;
+            }
+            let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+            let owner = (*row).relowner;
+            ReleaseSysCache(tuple);
+            Some(owner)
+        })
+    }
+}
+
+/// Checks that the current role may do something to a relation in schema `absurd`: [`INSERT`] or
+/// [`UPDATE`] its rows.
+///
+/// # Errors
+/// 42501 when it may not.
+pub fn require(relation: &'static str, mode: pg_sys::AclMode) -> Result<()> {
+    let Some(id) = id(relation)? else { return Ok(()) };
+    // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
+    let allowed = unsafe { guarded(|| pg_class_aclcheck(id, pg_sys::GetUserId(), mode) == 0)? };
+    match allowed {
+        true => Ok(()),
+        false => Err(Error::Denied { relation }),
+    }
 }

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod notify;
 pub mod plan;
 pub mod planning;
+pub mod rights;
 pub mod row;
 pub mod session;
 pub mod subtransaction;

@@ -63,10 +63,57 @@ pub trait Scope {
     fn expand(&self, sql: &'static str) -> String;
     /// The error for a relation of the scope that does not exist; `message` is Postgres's.
     fn missing(&self, message: &str) -> Option<Error>;
+    /// Whether its statements run with the rights of the engine's owner, not with the caller's.
+    fn is_owned(&self) -> bool {
+        false
+    }
 }
 
 /// The scope of statements on the extension's own tables.
 pub struct Global;
+
+/// The scope of statements on tables that the engine alone reads and writes: callers need no rights on
+/// them, and could do nothing sound with any.
+pub struct Own;
+
+/// A queue's scope, for statements that write such tables and look into the queue's.
+pub struct Beside<'a, S>(pub &'a S);
+
+impl Scope for Own {
+    fn key(&self) -> &str {
+        ""
+    }
+
+    fn expand(&self, sql: &'static str) -> String {
+        sql.to_owned()
+    }
+
+    fn missing(&self, _: &str) -> Option<Error> {
+        None
+    }
+
+    fn is_owned(&self) -> bool {
+        true
+    }
+}
+
+impl<S: Scope> Scope for Beside<'_, S> {
+    fn key(&self) -> &str {
+        self.0.key()
+    }
+
+    fn expand(&self, sql: &'static str) -> String {
+        self.0.expand(sql)
+    }
+
+    fn missing(&self, message: &str) -> Option<Error> {
+        self.0.missing(message)
+    }
+
+    fn is_owned(&self) -> bool {
+        true
+    }
+}
 
 impl Scope for Global {
     fn key(&self) -> &str {

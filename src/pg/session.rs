@@ -10,7 +10,7 @@ use super::ereport::{self, guarded};
 use super::plan::{self, Scope, Statement};
 use super::row::Rows;
 use super::value::Param;
-use super::{Jsonb, Timestamp, clock};
+use super::{Jsonb, Timestamp, clock, rights};
 use crate::error::{Error, Result};
 
 unsafe extern "C-unwind" {
@@ -140,6 +140,7 @@ impl Session {
         params: &[Param],
         how: impl FnOnce(pg_sys::SPIPlanPtr, *mut pg_sys::Datum, *const c_char) -> c_int,
     ) -> Result<Rows> {
+        let _rights = if scope.is_owned() { rights::owner()? } else { None };
         let plan = plan::get(statement, scope, params, self.depth == 1)?;
         let (mut values, nulls) = bind(params);
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());

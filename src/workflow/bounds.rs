@@ -24,6 +24,10 @@ pub const MAX_DOCUMENT: usize = 16 << 20;
 /// Values in a YAML document, those that aliases repeat included.
 pub const MAX_NODES: usize = 1_000_000;
 
+/// Bytes of a text that becomes the key of an index: an event's name, an idempotency key. An entry of
+/// a B-tree holds 2,704 bytes.
+pub const MAX_KEY: usize = 2000;
+
 /// Bytes of a regular expression's text.
 pub const MAX_PATTERN: usize = 4 << 10;
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 
 macro_rules! delete {
     ($table:literal) => {
@@ -27,7 +27,7 @@ static TABLES: [Statement; 6] = [
 /// Removes everything that a run consisted of.
 pub fn run(session: &Session, run: Uuid) -> Result<()> {
     for statement in &TABLES {
-        session.run(statement, &Global, params![run])?;
+        session.run(statement, &Own, params![run])?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::name;
 use super::program::Program;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, lock, trigger};
 use crate::queue::{QueueName, policy};
 
@@ -69,8 +69,8 @@ static DOCUMENT: Statement = Statement::new(
 /// A registered document; the one registered last unless a version is named.
 pub fn find(session: &Session, name: &str, version: Option<&str>) -> Result<Option<Definition>> {
     let rows = match version {
-        Some(version) => session.run(&EXACT, &Global, params![name, version])?,
-        None => session.run(&LATEST, &Global, params![name])?,
+        Some(version) => session.run(&EXACT, &Own, params![name, version])?,
+        None => session.run(&LATEST, &Own, params![name])?,
     };
     let read = |row: crate::pg::Row| {
         Ok(Definition {
@@ -210,7 +210,7 @@ pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Resu
     if let Some(program) = found {
         return Ok(program);
     }
-    let Some(row) = session.run(&DOCUMENT, &Global, params![name, version])?.first() else {
+    let Some(row) = session.run(&DOCUMENT, &Own, params![name, version])?.first() else {
         return Err(unknown(name, Some(version)));
     };
     if row.need::<String>(1)? != hash {

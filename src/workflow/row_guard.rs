@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use super::name;
 use super::status::{Facts, Outcome, Status};
+use super::{name, registry};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -23,8 +23,9 @@ pub struct Settled {
 ///
 /// # Errors
 /// 22004 or 22023 naming value and rule, 55000 for a move that is not allowed.
-pub fn check(fired: &Fired, now: Timestamp) -> Result<Settled> {
+pub fn check(session: &Session, fired: &Fired, now: Timestamp) -> Result<Settled> {
     check_values(fired)?;
+    check_hash(session, fired)?;
     let new = facts(fired, Version::New)?;
     let created_at: Option<Timestamp> = fired.get(Version::New, "created_at")?;
     if fired.is_insert() {
@@ -54,12 +55,16 @@ pub fn check(fired: &Fired, now: Timestamp) -> Result<Settled> {
 
 fn facts(fired: &Fired, version: Version) -> Result<Facts> {
     let status: Option<String> = fired.get(version, "status")?;
+    let status = Status::parse(status.as_deref())?;
+    // A run that a document ended keeps its result, whatever status it was ended with.
+    let executed = fired.get::<Uuid>(version, "root_run_id")?.is_some();
+    let kept = executed && matches!(status, Status::Failed | Status::Cancelled);
     Ok(Facts {
-        status: Status::parse(status.as_deref())?,
+        status,
         started_at: fired.get(version, "started_at")?,
         completed_at: fired.get(version, "completed_at")?,
         task_count: fired.get(version, "task_count")?,
-        has_result: fired.get::<Jsonb>(version, "result")?.is_some(),
+        has_result: !kept && fired.get::<Jsonb>(version, "result")?.is_some(),
         has_error: fired.get::<Jsonb>(version, "error")?.is_some(),
     })
 }
@@ -79,6 +84,27 @@ fn check_values(fired: &Fired) -> Result<()> {
         Some(tags) if !tags.is_object() => {
             Err(Error::invalid(format!("tags {}", tags.to_text()), "must be a JSON object"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A run that names the hash of its definition must name the one that is registered.
+fn check_hash(session: &Session, fired: &Fired) -> Result<()> {
+    let text = |version, column| fired.get::<String>(version, column);
+    let Some(hash) = text(Version::New, "workflow_hash")? else { return Ok(()) };
+    if !fired.is_insert() && text(Version::Old, "workflow_hash")?.as_ref() == Some(&hash) {
+        return Ok(());
+    }
+    let name = text(Version::New, "workflow_name")?.unwrap_or_default();
+    let version = text(Version::New, "workflow_version")?.unwrap_or_default();
+    match registry::find(session, &name, Some(&version))? {
+        Some(definition) if definition.hash != hash => Err(Error::invalid(
+            format!("workflow_hash \"{hash}\""),
+            format!(
+                "is not that of workflow \"{name}\" version \"{version}\" as it is registered, {}",
+                definition.hash
+            ),
+        )),
         _ => Ok(()),
     }
 }
@@ -128,6 +154,15 @@ fn check_executed(fired: &Fired, id: Uuid) -> Result<()> {
         || WRITTEN.get() == Some(::uuid::Uuid::from_bytes(*id.as_bytes()))
     {
         return Ok(());
+    }
+    for column in ["absurd_queue", "parent_step", "workflow_hash"] {
+        let version = |version| fired.get::<String>(version, column);
+        if version(Version::Old)? != version(Version::New)? {
+            return Err(fixed(id, column));
+        }
+    }
+    if !same(fired, "inputs")? {
+        return Err(fixed(id, "inputs"));
     }
     let status = |version| fired.get::<String>(version, "status");
     if status(Version::Old)? == status(Version::New)?

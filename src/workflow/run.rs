@@ -4,7 +4,7 @@
 //! the functions here write the table like any client.
 
 use super::status::Status;
-use super::{driver, name, registry, row_guard, tasks};
+use super::{driver, name, row_guard, tasks};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -49,18 +49,6 @@ pub fn create(session: &Session, new: &NewRun) -> Result<Uuid> {
     );
     let name = name::check_name(new.name)?;
     let version = name::check_version(new.version)?;
-    if let Some(hash) = new.hash
-        && let Some(definition) = registry::find(session, name, Some(version))?
-        && definition.hash != hash
-    {
-        return Err(Error::invalid(
-            format!("workflow_hash \"{hash}\""),
-            format!(
-                "is not that of workflow \"{name}\" version \"{version}\" as it is registered, {}",
-                definition.hash
-            ),
-        ));
-    }
     let id = session.new_id()?;
     let values = params![
         id,

@@ -12,11 +12,13 @@ use super::driver::{load, lock, view::View};
 use super::json::Json;
 use super::program::{NodeIx, Program, ScopeIx, ScopeKind};
 use super::records::{ScopeId, ScopePhase, ScopeRec, StepKey, StepRec};
+use super::run::not_found;
 use super::state::{Host, state_of};
 use super::step_state::StepState;
 use crate::error::Result;
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
+
 use crate::pg::{Session, Timestamp};
 
 /// A row of workflow_run_steps.
@@ -52,20 +54,33 @@ static STEPS: Statement = Statement::new(concat!(
     " from absurd.workflow_step s where s.workflow_run_id = $1 order by s.scope, s.node"
 ));
 
+/// What is stored of a run's course is read with the engine's rights; the run itself must be one that the
+/// caller sees.
+fn check_visible(session: &Session, run: Uuid) -> Result<()> {
+    static SEEN: Statement =
+        Statement::new("select 1 from absurd.workflow_run where workflow_run_id = $1");
+    if session.run(&SEEN, &Global, params![run])?.is_empty() {
+        return Err(not_found(crate::pg::Uuid::from_bytes(run.into_bytes())));
+    }
+    Ok(())
+}
+
 /// The steps of an executed run.
 ///
 /// # Errors
+/// 42501 for a caller who may not read workflow runs.
 /// 02000 for a run that the database does not execute.
 pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
+    check_visible(session, run)?;
     let view = load::view(session, run)?;
     let program = Rc::clone(&view.program);
     let scopes = session
-        .run(&SCOPES, &Global, params![run])?
+        .run(&SCOPES, &Own, params![run])?
         .into_iter()
         .map(|row| rows::scope(&program, &row, 0))
         .collect::<Result<Vec<_>>>()?;
     let steps = session
-        .run(&STEPS, &Global, params![run])?
+        .run(&STEPS, &Own, params![run])?
         .into_iter()
         .map(|row| rows::step(&program, &row, 0).map(|step| (step.key, step)))
         .collect::<Result<HashMap<_, _>>>()?;
@@ -221,6 +236,7 @@ impl Progress {
 
 /// How far an executed run is; none for a run that the database does not execute.
 pub fn progress(session: &Session, run: Uuid) -> Result<Option<Progress>> {
+    check_visible(session, run)?;
     if lock::root_of(session, run)?.is_none() {
         return Ok(None);
     }
@@ -234,6 +250,7 @@ pub fn progress(session: &Session, run: Uuid) -> Result<Option<Progress>> {
 /// # Errors
 /// 02000 for a run that the database does not execute.
 pub fn context(session: &Session, run: Uuid) -> Result<String> {
+    check_visible(session, run)?;
     let mut view = load::view(session, run)?;
     let variables = view.program.scope(ScopeIx::ROOT).variables.clone();
     let results = results(&mut view)?;

@@ -134,7 +134,8 @@ def test_drop_extension_leaves_queues_and_create_takes_them_up(new_database):
         before = {row[0] for row in run(TABLES).fetchall()}
         run("drop extension absurd")
         left = {row[0] for row in run(TABLES).fetchall()}
-        assert left == before - {"queues", "workflow_run", "workflow_transition"}
+        members = {table for table in before if table == "queues" or table.startswith("workflow_")}
+        assert left == before - members
         # The tables stand on their own: defaults and generated columns need nothing of ours.
         run(
             "insert into absurd.t_jobs (task_id, task_name, params, state, cancellation)"
@@ -204,4 +205,4 @@ def test_a_queue_of_another_make_is_taken_up(new_database):
         indexes = run(
             "select count(*) from pg_indexes where schemaname = 'absurd' and tablename = 'r_old'"
         ).fetchone()
-        assert indexes == (5,)
+        assert indexes == (6,)

@@ -6,12 +6,15 @@ from cases import Case, scenarios
 CASES = scenarios()
 
 
+@pytest.mark.parametrize("storage", ["unpartitioned", "partitioned"])
 @pytest.mark.parametrize(
     "case_document, scenario",
     [(document, scenario) for _, _, document, scenario in CASES],
     ids=[f"{file}-{name}" for file, name, _, _ in CASES],
 )
-def test_case(conn, queue, case_document, scenario):
+def test_case(conn, storage, case_document, scenario):
+    queue = f"{storage} {scenario['name']}"[:50]
+    conn.execute("select absurd.create_queue(%s, %s)", (queue, storage))
     Case(conn, queue, case_document, scenario).play()
 
 

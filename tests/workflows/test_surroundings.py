@@ -105,17 +105,75 @@ def test_a_role_with_the_documented_grants_runs_workflows(app, conn):
     assert status(app, run) == "cancelled"
 
 
-def test_a_role_without_them_runs_none(app, conn):
-    conn.execute("revoke all on absurd.workflow_execution from public")
+def refused(session, query, *values):
+    with pytest.raises(psycopg.Error) as caught:
+        session.execute(query, values)
+    assert caught.value.sqlstate == "42501", caught.value
+
+
+def test_who_may_not_write_definitions_registers_none(app, conn):
+    name = register(conn, document(task("a")), "pipeline")[0]
     conn.execute(
-        sql.SQL("revoke insert on absurd.workflow_execution from {}").format(
+        sql.SQL("revoke all on absurd.workflow_definition from {}").format(
             sql.Identifier(app.info.user)
         )
     )
-    name = register(conn, document(task("a")), "pipeline")[0]
     with pytest.raises(psycopg.Error) as caught:
-        start(app, name)
+        register(app, document(task("a")))
     assert caught.value.sqlstate == "42501"
+    refused(app, "select absurd.workflow_diagram(%s)", name)
+    refused(app, "select absurd.pause_workflow(%s)", name)
+    # What is registered may still be started and worked.
+    run = start(app, name)
+    worker = Worker(conn, "pipeline")
+    conn.execute("reset absurd.fake_now")
+    worker.conn = app
+    worker.claim()
+    worker.complete("a")
+    assert status(app, run) == "completed"
+
+
+def test_who_may_not_write_runs_starts_none(app, conn):
+    name = register(conn, document(task("a")), "pipeline")[0]
+    run = start(conn, name)
+    conn.execute(
+        sql.SQL("revoke all on absurd.workflow_run from {}").format(sql.Identifier(app.info.user))
+    )
+    refused(app, "select absurd.start_workflow(%s)", name)
+    refused(app, "select absurd.cancel_workflow_run(%s)", run)
+    refused(app, "select absurd.add_workflow_items(%s, 'a', '[]')", run)
+    refused(app, "select absurd.run_schedules()")
+    for view in ("steps", "context", "diagram", "progress"):
+        refused(app, f"select absurd.workflow_run_{view}(%s)", run)
+
+
+def test_nobody_writes_by_hand_what_the_engine_keeps(app):
+    for table in ("execution", "scope", "step", "value", "timer", "wait", "stimulus", "breaker"):
+        refused(app, f"delete from absurd.workflow_{table}")
+        refused(app, f"select * from absurd.workflow_{table}")
+
+
+def test_a_search_path_lends_nobody_the_engines_rights(app, conn):
+    """Functions that a caller puts in the way run with the caller's rights, or not at all."""
+    schema = sql.Identifier(f"evil_{uuid.uuid4().hex[:8]}")
+    role = sql.Identifier(app.info.user)
+    conn.execute(sql.SQL("create schema {} authorization {}").format(schema, role))
+    app.execute(sql.SQL("set search_path = {}, pg_catalog").format(schema))
+    app.execute("create table log (ran_as text)")
+    for function in ("clock_timestamp() returns timestamptz", "gen_random_uuid() returns uuid"):
+        name, kind = function.split("() returns ")
+        app.execute(
+            f"create function {name}() returns {kind} volatile language plpgsql as "
+            f"$$ begin insert into log values (current_user); return pg_catalog.{name}(); end $$"
+        )
+    app.execute("select gen_random_uuid()")
+    doc = document(step("wait_for_event", "hear", event_name="now"), task("a", "hear"))
+    run = start(app, register(app, doc, "pipeline")[0])
+    app.execute("select absurd.emit_event('pipeline', 'now')")
+    assert states(app, run) == {"hear": "completed", "a": "running"}
+    found = app.execute("select distinct ran_as from log").fetchall()
+    assert found == [(app.info.user,)]
+    app.execute("reset search_path")
 
 
 def test_every_object_has_a_comment(conn):

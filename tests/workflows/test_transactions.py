@@ -4,7 +4,7 @@ import threading
 
 import psycopg
 import pytest
-from documents import branches, chain, document, step, task
+from documents import branches, chain, document, step, task, unique
 from player import NOON, Worker, register, run_row, start, states, status
 from psycopg.types.json import Jsonb
 
@@ -230,8 +230,11 @@ def test_a_failure_that_was_noted_cannot_be_retried_in_place(conn, queue):
     refused("55000", lambda: conn.execute(retry, (queue, claimed["task_id"], Jsonb({}))))
 
 
-def test_idempotency_keys_adopt_tasks(conn, queue):
+@pytest.mark.parametrize("storage", ["unpartitioned", "partitioned"])
+def test_idempotency_keys_adopt_tasks(conn, storage):
     """A step whose key a task of the queue has follows that task, also one that has ended."""
+    queue = f"keys {storage}"
+    conn.execute("select absurd.create_queue(%s, %s)", (queue, storage))
     doc = document(task("pay", idempotency_key="pay_{{order}}"), task("next", "pay"))
     name = register(conn, doc, queue)[0]
     spawn = "select task_id from absurd.spawn_task(%s, 'pay', '1', %s)"
@@ -347,4 +350,51 @@ def test_many_events_at_once(conn, queue):
     doc = document(*(step("wait_for_event", f"w{i}", event_name=f"e{i}") for i in range(3)))
     run = start(conn, register(conn, doc, queue)[0])
     conn.execute("select absurd.emit_events(%s, %s)", (queue, ["e2", "e0", "e1", "e0"]))
+    assert status(conn, run) == "completed"
+
+
+def test_children_of_children(conn, queue):
+    """A workflow that starts itself: each level ends before its parent, and too many are refused."""
+    name = unique()
+    doc = document(
+        task("before", args=["{{n}}"]),
+        step("condition", "deeper", "before", condition="{{before}} > 0", if_true="kid"),
+        step(
+            "child_workflow",
+            "kid",
+            "deeper",
+            children={"one": {"workflow_name": name, "inputs": {"n": "{{before}}"}}},
+        ),
+        name=name,
+    )
+    register(conn, doc, queue)
+    worker = Worker(conn, queue)
+    run = start(conn, name, {"n": 5})
+    worker.work(lambda claimed: claimed["params"]["args"][0] - 1)
+    found = conn.execute(
+        "select status, count(*) from absurd.workflow_run where root_run_id = %s group by 1", (run,)
+    ).fetchall()
+    assert found == [("completed", 5)]
+    endless = start(conn, name, {"n": 1000})
+    worker.work(lambda claimed: claimed["params"]["args"][0] - 1)
+    row = run_row(conn, endless)
+    assert (row["status"], row["error"]["name"]) == ("failed", "ChildWorkflowFailed")
+    assert value(
+        conn, "select count(*) from absurd.workflow_run where root_run_id = %s", endless
+    ) == 65
+
+
+def test_a_parent_and_its_child_in_two_queues(conn, queue):
+    other = f"{queue} child"
+    conn.execute("select absurd.create_queue(%s)", (other,))
+    child = register(conn, document(task("c", result_key="r")), other)[0]
+    kid = step("child_workflow", "kid", children={"one": {"workflow_name": child}})
+    run = start(conn, register(conn, document(kid, task("after", "kid", args=["{{kid.one.result.r}}"])), queue)[0])
+    worker = Worker(conn, other)
+    assert worker.paths() == ["c"]
+    worker.complete("c", 7)
+    worker = Worker(conn, queue)
+    (claimed,) = worker.claim()
+    assert claimed["params"]["args"] == [7]
+    worker.complete("after")
     assert status(conn, run) == "completed"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::workflow::bounds::MAX_KEY;
 use crate::workflow::expression::truthy;
 use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
@@ -159,7 +160,18 @@ impl Transition<'_> {
             let failure = Failure::template("the name of the event is blank");
             return Err(Halt::Failed(of_step(id, &failure, Vec::new())));
         }
+        self.check_key(key, "the name of the event", &name)?;
         Ok(name)
+    }
+
+    /// Checks that a text can be the key of an index.
+    pub fn check_key(&mut self, key: StepKey, what: &str, text: &str) -> Acting<()> {
+        if text.len() <= MAX_KEY {
+            return Ok(());
+        }
+        let id = &self.program.node(key.node).id;
+        let rule = format!("{what} is {} bytes long, more than {MAX_KEY}", text.len());
+        Err(Halt::Failed(of_step(id, &Failure::template(rule), Vec::new())))
     }
 
     pub fn start_terminate(&mut self, key: StepKey, terminate: &Terminate) -> Acting<()> {

@@ -86,6 +86,7 @@ impl Transition<'_> {
             None => None,
             Some(template) => {
                 let text = self.eval(key, Inside::Step, |names| template.text(names))?;
+                self.check_key(key, "the idempotency key", &text)?;
                 Some(text).filter(|text| !text.trim().is_empty())
             }
         };

@@ -22,7 +22,10 @@ impl Transition<'_> {
         let now = self.now();
         match self.eval(key, Inside::Step, |_| WaitFor::interpret(&value, now))? {
             Wake::Now => Ok(self.complete(key, instant(now))?),
-            Wake::Event(name) => self.await_event(key, name, None),
+            Wake::Event(name) => {
+                self.check_key(key, "the name of the event", &name)?;
+                self.await_event(key, name, None)
+            }
             Wake::At(wake) => {
                 let limit = self.limit(key, None).map(|seconds| now.plus_seconds(seconds));
                 let (due_at, kind) = match limit {

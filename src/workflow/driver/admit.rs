@@ -13,7 +13,7 @@ use super::{Drive, inbox};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::workflow::records::{RunStatus, TimerKind};
 use crate::workflow::stimulus::Stimulus;
 
@@ -50,30 +50,30 @@ static ARM: Statement = Statement::new(
 
 /// Keeps other decisions about a workflow's runs out until the transaction ends.
 pub fn hold(session: &Session, workflow: &str) -> Result<()> {
-    session.run(&HOLD, &Global, params![workflow])?;
+    session.run(&HOLD, &Own, params![workflow])?;
     Ok(())
 }
 
 /// How many root runs of a workflow are running.
 pub fn running(session: &Session, workflow: &str) -> Result<i64> {
-    session.run(&RUNNING, &Global, params![workflow])?.first().map_or(Ok(0), |row| row.need(0))
+    session.run(&RUNNING, &Own, params![workflow])?.first().map_or(Ok(0), |row| row.need(0))
 }
 
 /// How many root runs of a workflow have not ended.
 pub fn unfinished(session: &Session, workflow: &str) -> Result<i64> {
-    session.run(&UNFINISHED, &Global, params![workflow])?.first().map_or(Ok(0), |row| row.need(0))
+    session.run(&UNFINISHED, &Own, params![workflow])?.first().map_or(Ok(0), |row| row.need(0))
 }
 
 /// The oldest waiting run of a workflow but for one, with its queue.
 pub fn waiting(session: &Session, workflow: &str, but: Uuid) -> Result<Option<(Uuid, String)>> {
-    let found = session.run(&WAITING, &Global, params![workflow, but])?.first();
+    let found = session.run(&WAITING, &Own, params![workflow, but])?.first();
     found.map(|row| Ok((row.need(0)?, row.need(1)?))).transpose()
 }
 
 /// Lets a waiting run look again in a moment.
 pub fn arm(session: &Session, run: Uuid, queue: &str) -> Result<()> {
     let due = session.now().plus_seconds(LOOK_AGAIN);
-    session.run(&ARM, &Global, params![run, queue, timer_text(TimerKind::Admit), due])?;
+    session.run(&ARM, &Own, params![run, queue, timer_text(TimerKind::Admit), due])?;
     Ok(())
 }
 

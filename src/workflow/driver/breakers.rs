@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::workflow::driver::rows;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{BreakerRec, Prober, ScopeId, StepKey};
@@ -37,7 +37,7 @@ static WRITE: Statement = Statement::new(
 /// A breaker; the closed default while none is stored. One that is not closed is locked, so that
 /// only one run lets an attempt through; when another session has it, it reads as being probed.
 pub fn read(session: &Session, workflow: &str, node: &str) -> Result<BreakerRec> {
-    let Some(row) = session.run(&READ, &Global, params![workflow, node])?.first() else {
+    let Some(row) = session.run(&READ, &Own, params![workflow, node])?.first() else {
         return Ok(BreakerRec::default());
     };
     let seen = BreakerRec {
@@ -50,7 +50,7 @@ pub fn read(session: &Session, workflow: &str, node: &str) -> Result<BreakerRec>
     if seen.open_until.is_none() {
         return Ok(seen);
     }
-    let Some(row) = session.run(&LOCK, &Global, params![workflow, node])?.first() else {
+    let Some(row) = session.run(&LOCK, &Own, params![workflow, node])?.first() else {
         return Ok(BreakerRec { probing: true, ..seen });
     };
     let prober =
@@ -82,6 +82,6 @@ pub fn write(session: &Session, workflow: &str, node: &str, breaker: &BreakerRec
         prober.map(|prober| rows::int(prober.step.scope.0)),
         prober.map(|prober| rows::int(prober.step.node.0)),
     ];
-    session.run(&WRITE, &Global, values)?;
+    session.run(&WRITE, &Own, values)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{Drive, admit, children, events, store};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Beside, Own, Statement};
 use crate::task::cancel;
 use crate::task::steps::{self, StepTask};
 use crate::workflow::json::Json;
@@ -179,7 +179,7 @@ fn cancel_tasks(drive: &mut Drive, view: &View, tasks: Vec<Uuid>) -> Result<()> 
     let tasks: Vec<Option<Uuid>> = tasks.into_iter().map(Some).collect();
     let ours = view
         .session
-        .run(&OURS, &view.queue, params![tasks, view.run.id])?
+        .run(&OURS, &Beside(&view.queue), params![tasks, view.run.id])?
         .into_iter()
         .map(|row| row.need(0))
         .collect::<Result<Vec<crate::pg::Uuid>>>()?;
@@ -210,12 +210,12 @@ fn timers(view: &View, timers: &BTreeMap<(i32, i32), Option<TimerRec>>) -> Resul
         let due: Vec<_> = set.iter().map(|t| Some(t.due_at)).collect();
         let run = &view.run;
         let values = params![run.id, run.root, run.queue.as_str(), scopes, nodes, kinds, due];
-        view.session.run(&SET_TIMERS, &Global, values)?;
+        view.session.run(&SET_TIMERS, &Own, values)?;
     }
     let cleared = timers.iter().filter(|(_, timer)| timer.is_none());
     let (scopes, nodes): (Vec<i32>, Vec<i32>) = cleared.map(|(place, _)| *place).unzip();
     if !scopes.is_empty() {
-        view.session.run(&CLEAR_TIMERS, &Global, params![view.run.id, scopes, nodes])?;
+        view.session.run(&CLEAR_TIMERS, &Own, params![view.run.id, scopes, nodes])?;
     }
     Ok(())
 }
@@ -228,8 +228,8 @@ static DROP_WAITS: Statement =
 /// The run has ended: nothing of it waits any longer, and who waits for it is told.
 fn end(drive: &mut Drive, view: &View) -> Result<()> {
     let (session, run): (&Session, _) = (view.session, &view.run);
-    session.run(&DROP_TIMERS, &Global, params![run.id])?;
-    session.run(&DROP_WAITS, &Global, params![run.id])?;
+    session.run(&DROP_TIMERS, &Own, params![run.id])?;
+    session.run(&DROP_WAITS, &Own, params![run.id])?;
     match &run.parent {
         Some(parent) => {
             let branch = parent.branch.clone();

@@ -9,7 +9,7 @@ use super::start::{self, NewExecution, Origin};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::workflow::records::StepKey;
 use crate::workflow::registry;
 use crate::workflow::state::Host;
@@ -66,7 +66,7 @@ static OPEN: Statement = Statement::new(
 /// Cancels the children of a step that have not ended.
 pub fn cancel(drive: &mut Drive, view: &View, step: StepKey) -> Result<()> {
     let values = params![view.run.id, int(step.scope.0), int(step.node.0)];
-    for row in drive.session.run(&OPEN, &Global, values)? {
+    for row in drive.session.run(&OPEN, &Own, values)? {
         let child: Uuid = row.need(0)?;
         let reason = "the step that started it has ended".to_owned();
         drive.push(child, Stimulus::Cancel { reason });

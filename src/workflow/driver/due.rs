@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Drive, admit, inbox, rows};
 use crate::error::Result;
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
 use crate::queue::{QueueName, policy};
 use crate::workflow::program::NodeIx;
@@ -48,11 +48,11 @@ type Due = BTreeMap<Uuid, Vec<(Uuid, i32, i32)>>;
 
 fn due(session: &Session, queue: &QueueName, limit: i32) -> Result<Due> {
     let mut due = Due::new();
-    for row in session.run(&DUE, &Global, params![queue.as_str(), session.now(), limit])? {
+    for row in session.run(&DUE, &Own, params![queue.as_str(), session.now(), limit])? {
         let timer = (row.need(1)?, row.need(2)?, row.need(3)?);
         due.entry(row.need(0)?).or_default().push(timer);
     }
-    for row in session.run(&LEFT, &Global, params![queue.as_str(), limit])? {
+    for row in session.run(&LEFT, &Own, params![queue.as_str(), limit])? {
         due.entry(row.need(0)?).or_default();
     }
     Ok(due)
@@ -71,7 +71,7 @@ fn fire(drive: &mut Drive, timers: &[(Uuid, i32, i32)]) -> Result<i32> {
         timers.iter().map(|(.., node)| *node).collect::<Vec<_>>(),
         drive.session.now(),
     ];
-    let fired = drive.session.run(&FIRE, &Global, values)?;
+    let fired = drive.session.run(&FIRE, &Own, values)?;
     let count = fired.len();
     for row in fired {
         let run: Uuid = row.need(0)?;

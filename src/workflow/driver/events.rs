@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::emit;
 use crate::params;
 use crate::pg::lock::{self, EventSide};
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session};
 use crate::queue::QueueName;
 use crate::workflow::json::Json;
@@ -69,7 +69,7 @@ pub fn wait(
     let gone = waits.iter().filter(|(_, name)| name.is_none()).map(|(key, _)| place(key));
     let (scopes, nodes): (Vec<i32>, Vec<i32>) = gone.unzip();
     if !scopes.is_empty() {
-        view.session.run(&FORGET, &Global, params![run.id, scopes, nodes])?;
+        view.session.run(&FORGET, &Own, params![run.id, scopes, nodes])?;
     }
     let wanted: Vec<(StepKey, String)> =
         waits.iter().filter_map(|(key, name)| Some((*key, name.clone()?))).collect();
@@ -79,7 +79,7 @@ pub fn wait(
     let (scopes, nodes): (Vec<i32>, Vec<i32>) = wanted.iter().map(|(key, _)| place(key)).unzip();
     let names: Vec<Option<String>> = wanted.iter().map(|(_, name)| Some(name.clone())).collect();
     let values = params![run.id, run.root, run.queue.as_str(), scopes, nodes, names];
-    view.session.run(&WAIT, &Global, values)?;
+    view.session.run(&WAIT, &Own, values)?;
     if !locked {
         return inbox::put_looks(drive, view, &wanted);
     }

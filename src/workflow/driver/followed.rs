@@ -7,7 +7,7 @@ use super::view::View;
 use super::{Drive, inbox, load, rows};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Beside, Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp};
 use crate::queue::QueueName;
 use crate::task::followed::{self as task, Attempt};
@@ -50,7 +50,9 @@ fn take<'s>(
     queue: &QueueName,
     run: crate::pg::Uuid,
 ) -> Result<Option<Held<'s>>> {
-    let Some(row) = session.run(&TAKE, queue, params![run])?.first() else { return Ok(None) };
+    let Some(row) = session.run(&TAKE, &Beside(queue), params![run])?.first() else {
+        return Ok(None);
+    };
     if row.get(0)? != Some(true) {
         return Ok(None);
     }
@@ -189,7 +191,7 @@ static TAKE_TASK: Statement = Statement::new(
 /// # Errors
 /// Postgres's own.
 pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<bool> {
-    let drive = match session.run(&TAKE_TASK, queue, params![task])?.first() {
+    let drive = match session.run(&TAKE_TASK, &Beside(queue), params![task])?.first() {
         Some(row) => Some(Drive::new(session, row.need(0)?, row.need(1)?)),
         None => None,
     };
@@ -207,7 +209,7 @@ pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Re
 
 /// Locks the tree of a task's workflow run, if the database executes one.
 pub fn hold(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<()> {
-    session.run(&TAKE_TASK, queue, params![task])?;
+    session.run(&TAKE_TASK, &Beside(queue), params![task])?;
     Ok(())
 }
 
@@ -222,7 +224,7 @@ pub fn check_retry(session: &Session, task: crate::pg::Uuid) -> Result<()> {
           where s.task_id = $1 and s.state not in ('pending', 'running')
           limit 1",
     );
-    let Some(row) = session.run(&NOTED, &Global, params![task])?.first() else { return Ok(()) };
+    let Some(row) = session.run(&NOTED, &Own, params![task])?.first() else { return Ok(()) };
     let run: Uuid = row.need(0)?;
     Err(Error::WrongState {
         what: format!("Task \"{task}\""),

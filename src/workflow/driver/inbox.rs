@@ -15,7 +15,7 @@ use super::{Drive, admit, events, followed, lock};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::lock::{self as locks, EventSide};
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::row::Rows;
 use crate::pg::{Jsonb, Row, Session};
 use crate::queue::QueueName;
@@ -82,7 +82,7 @@ fn put(drive: &Drive, view: &View, kind: &str, step: Option<StepKey>, payload: &
     let run = &view.run;
     let (scope, node) = (step.map(|key| int(key.scope.0)), step.map(|key| int(key.node.0)));
     let values = params![run.id, run.root, run.queue.as_str(), kind, scope, node, payload];
-    drive.session.run(&PUT, &Global, values)?;
+    drive.session.run(&PUT, &Own, values)?;
     Ok(())
 }
 
@@ -113,14 +113,14 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
     let (id, root, queue) = (view.run.id, view.run.root, view.run.queue.clone());
     let none: Option<i32> = None;
     let values = params![id, root, queue.as_str(), "continue", none, none, payload.as_str()];
-    drive.session.run(&PUT, &Global, values)?;
+    drive.session.run(&PUT, &Own, values)?;
     Ok(())
 }
 
 /// Tells the oldest run that waits for a slot to look whether there is one.
 pub fn put_admit(session: &Session, run: Uuid, queue: &str) -> Result<()> {
     let none: Option<i32> = None;
-    session.run(&PUT, &Global, params![run, run, queue, "admit", none, none, "null"])?;
+    session.run(&PUT, &Own, params![run, run, queue, "admit", none, none, "null"])?;
     Ok(())
 }
 
@@ -133,15 +133,15 @@ pub fn put_event(
 ) -> Result<BTreeSet<Uuid>> {
     if session.keeps_snapshot() {
         let count = |rows: Rows| rows.first().map_or(Ok(0), |row| row.need::<i64>(0));
-        let seen = session.run(&WAITERS, &Global, params![queue.as_str(), name])?;
-        let all = session.run_latest(&WAITERS, &Global, params![queue.as_str(), name])?;
+        let seen = session.run(&WAITERS, &Own, params![queue.as_str(), name])?;
+        let all = session.run_latest(&WAITERS, &Own, params![queue.as_str(), name])?;
         if count(seen)? != count(all)? {
             return Err(Error::Serialization {
                 what: format!("a step began or ceased to wait for event \"{name}\""),
             });
         }
     }
-    roots(session.run(&PUT_EVENT, &Global, params![queue.as_str(), name, payload])?)
+    roots(session.run(&PUT_EVENT, &Own, params![queue.as_str(), name, payload])?)
 }
 
 /// Tells the steps that follow tasks which have ended, but for those of the tree `except`.
@@ -153,7 +153,7 @@ pub fn put_ended(
     if tasks.is_empty() {
         return Ok(BTreeSet::new());
     }
-    roots(session.run(&PUT_TASKS, &Global, params![tasks, "task", "null", except])?)
+    roots(session.run(&PUT_TASKS, &Own, params![tasks, "task", "null", except])?)
 }
 
 /// Tells the steps that follow a task that an attempt at it failed and another follows.
@@ -165,7 +165,7 @@ pub fn put_attempt(
     let payload =
         format!(r#"{{"error":{},"attempts":{}}}"#, attempt.reason_text(), attempt.attempt);
     let values = params![vec![attempt.task], "attempt", payload.as_str(), except];
-    roots(session.run(&PUT_TASKS, &Global, values)?)
+    roots(session.run(&PUT_TASKS, &Own, values)?)
 }
 
 fn roots(rows: Rows) -> Result<BTreeSet<Uuid>> {
@@ -174,7 +174,7 @@ fn roots(rows: Rows) -> Result<BTreeSet<Uuid>> {
 
 /// Takes up what has been left for the call's tree; says whether there was anything.
 pub fn take(drive: &mut Drive) -> Result<bool> {
-    let taken = drive.session.run(&TAKE, &Global, params![drive.root])?;
+    let taken = drive.session.run(&TAKE, &Own, params![drive.root])?;
     if taken.is_empty() {
         return Ok(false);
     }
@@ -349,11 +349,12 @@ fn survived(outcome: Result<bool>) -> Result<bool> {
     }
 }
 
-/// Failures that come of others being at work, and pass.
+/// Failures that come of others being at work, and pass, and those of a caller who may not do what a tree
+/// needs: somebody else may.
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::Postgres(caught) => {
-            ["55P03", "40P01", "40001", "57P01"].iter().any(|code| caught.is(code))
+            ["55P03", "40P01", "40001", "57P01", "42501"].iter().any(|code| caught.is(code))
         }
         Error::Serialization { .. } | Error::Vanished { .. } => true,
         _ => false,

@@ -6,7 +6,7 @@ use super::rows::{self, SCOPE_COLUMNS, STEP_COLUMNS, run_columns, scope_columns,
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
 use crate::workflow::records::StepKey;
 use crate::workflow::registry;
@@ -44,7 +44,7 @@ static FOLLOWERS: Statement = Statement::new(concat!(
 /// # Errors
 /// 02000 for a run that the database does not execute.
 pub fn view(session: &Session, run: Uuid) -> Result<View<'_>> {
-    match session.run(&RUN, &Global, params![run])?.first() {
+    match session.run(&RUN, &Own, params![run])?.first() {
         Some(row) => of_row(session, &row, 0),
         None => {
             Err(Error::NotFound { what: "Executed workflow run", id: run.to_string(), queue: None })
@@ -66,7 +66,7 @@ pub fn followers<'s>(
     root: Uuid,
 ) -> Result<Vec<(View<'s>, Vec<StepKey>)>> {
     let mut found: Vec<(View, Vec<StepKey>)> = Vec::new();
-    for row in session.run(&FOLLOWERS, &Global, params![task, root])? {
+    for row in session.run(&FOLLOWERS, &Own, params![task, root])? {
         let run_at = SCOPE_COLUMNS + STEP_COLUMNS;
         let id: Uuid = row.need(run_at)?;
         let place = match found.iter().position(|(view, _)| view.run.id == id) {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 
 static TAKE: Statement = Statement::new(
     "update absurd.workflow_execution
@@ -32,13 +32,13 @@ static ROOT: Statement =
 /// # Errors
 /// 02000 when the run is gone; 40001 under a snapshot that is older than the root's last transition.
 pub fn take(session: &Session, root: Uuid) -> Result<i64> {
-    let found = session.run(&TAKE, &Global, params![root])?.first();
+    let found = session.run(&TAKE, &Own, params![root])?.first();
     found.map_or_else(|| Err(gone(root)), |row| row.need(0))
 }
 
 /// As [`take`], unless somebody else has it; none then.
 pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
-    if session.run(&FREE, &Global, params![root])?.is_empty() {
+    if session.run(&FREE, &Own, params![root])?.is_empty() {
         return Ok(None);
     }
     take(session, root).map(Some)
@@ -46,13 +46,13 @@ pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
 
 /// Counts transitions beyond the one that taking the lock counted.
 pub fn count(session: &Session, root: Uuid, transitions: i64) -> Result<()> {
-    session.run(&COUNT, &Global, params![root, transitions])?;
+    session.run(&COUNT, &Own, params![root, transitions])?;
     Ok(())
 }
 
 /// The root of a run's tree; none for a run that the database does not execute.
 pub fn root_of(session: &Session, run: Uuid) -> Result<Option<Uuid>> {
-    session.run(&ROOT, &Global, params![run])?.first().map(|row| row.need(0)).transpose()
+    session.run(&ROOT, &Own, params![run])?.first().map(|row| row.need(0)).transpose()
 }
 
 fn gone(root: Uuid) -> Error {

@@ -6,8 +6,8 @@ use super::admit;
 use super::start::{self, NewExecution};
 use crate::error::Result;
 use crate::params;
-use crate::pg::plan::{Global, Statement};
-use crate::pg::{Session, Timestamp, ereport};
+use crate::pg::plan::{Own, Statement};
+use crate::pg::{Session, Timestamp, catalog, ereport};
 use crate::workflow::program::{Program, Schedule};
 use crate::workflow::registry::{self, Definition};
 
@@ -54,7 +54,7 @@ struct Row {
 }
 
 fn load(session: &Session, workflow: &str) -> Result<Option<Row>> {
-    let found = session.run(&LOAD, &Global, params![workflow])?.first();
+    let found = session.run(&LOAD, &Own, params![workflow])?.first();
     let read = |row: crate::pg::Row| {
         Ok(Row {
             version: row.need(0)?,
@@ -94,7 +94,7 @@ pub fn registered(session: &Session, program: &Program, queue: Option<&str>) -> 
     let due = due.and_then(|schedule| next(schedule, now, last));
     let paused = program.schedule.as_ref().is_some_and(|schedule| schedule.paused);
     let values = params![program.name.as_str(), program.version.as_str(), queue, paused, now, due];
-    session.run(&REGISTER, &Global, values)?;
+    session.run(&REGISTER, &Own, values)?;
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn set(
     since: Timestamp,
     next: Option<Timestamp>,
 ) -> Result<()> {
-    session.run(&SET, &Global, params![workflow, queue, paused, since, next])?;
+    session.run(&SET, &Own, params![workflow, queue, paused, since, next])?;
     Ok(())
 }
 
@@ -128,6 +128,7 @@ fn set(
 /// # Errors
 /// 02000 for an unknown workflow.
 pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
+    catalog::require("workflow_schedule", catalog::UPDATE)?;
     let Some(row) = load(session, workflow)? else {
         return Err(registry::unknown(workflow, None));
     };
@@ -149,8 +150,9 @@ pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
 /// # Errors
 /// Postgres's own. A schedule that fails is reported as a warning and does not stop the others.
 pub fn run(session: &Session, limit: i32) -> Result<i32> {
+    catalog::require("workflow_run", catalog::INSERT)?;
     let mut created = 0;
-    for row in session.run(&DUE, &Global, params![session.now()])? {
+    for row in session.run(&DUE, &Own, params![session.now()])? {
         if created >= limit {
             break;
         }
@@ -221,7 +223,7 @@ fn triggered(
     last: Option<Timestamp>,
     next: Option<Timestamp>,
 ) -> Result<()> {
-    session.run(&TRIGGERED, &Global, params![workflow, last, next])?;
+    session.run(&TRIGGERED, &Own, params![workflow, last, next])?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use super::rows::{self, int};
 use super::{Drive, admit, lock};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
-use crate::pg::{Jsonb, Session};
+use crate::pg::plan::{Global, Own, Statement};
+use crate::pg::{Jsonb, Session, catalog};
 use crate::queue::QueueName;
 use crate::workflow::advance::takes_items;
 use crate::workflow::json::Json;
@@ -48,50 +48,66 @@ pub struct Origin<'a> {
     pub depth: u32,
 }
 
-/// Inserts a pending run. A root's own insertion is its lock, and counts as its first transition.
-static INSERT: Statement = Statement::new(
-    "with execution as (
-        insert into absurd.workflow_execution
-            (workflow_run_id, root_run_id, parent_run_id, parent_scope, parent_node, parent_branch,
-             depth, workflow_name, workflow_version, workflow_hash, queue_name, status,
-             transitions, next_scope, idempotency_key, bounded)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 1, 0, $12, $13)
-        on conflict (workflow_name, idempotency_key) where idempotency_key is not null do nothing
-        returning workflow_run_id
-     )
-     insert into absurd.workflow_run
+/// A root's own insertion is its lock, and counts as its first transition.
+static EXECUTION: Statement = Statement::new(
+    "insert into absurd.workflow_execution
+         (workflow_run_id, root_run_id, parent_run_id, parent_scope, parent_node, parent_branch,
+          depth, workflow_name, workflow_version, workflow_hash, queue_name, status, transitions,
+          next_scope, idempotency_key, bounded)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', 1, 0, $12, $13)
+     on conflict (workflow_name, idempotency_key) where idempotency_key is not null do nothing
+     returning workflow_run_id",
+);
+/// What clients see of the run, which the caller must have the right to write.
+static RUN: Statement = Statement::new(
+    "insert into absurd.workflow_run
          (workflow_run_id, workflow_name, workflow_version, workflow_hash, status, absurd_queue,
           inputs, created_by, tags, root_run_id, parent_run_id, parent_step)
-     select workflow_run_id, $8, $9, $10, 'pending', $11, $14::jsonb, $15, $16::jsonb, $2, $3, $17
-       from execution
-     returning workflow_run_id",
+     values ($1, $2, $3, $4, 'pending', $5, $6::jsonb, $7, $8::jsonb, $9, $10, $11)",
 );
 
 /// Creates a pending run; none when the workflow has one with the same idempotency key.
 pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
     let id = Uuid::from_bytes(*session.new_id()?.as_bytes());
     let (definition, origin) = (new.definition, new.origin.as_ref());
+    let root = origin.map_or(id, |origin| origin.root);
+    let parent = origin.map(|origin| origin.parent);
+    let (name, version, hash) =
+        (definition.name.as_str(), definition.version.as_str(), definition.hash.as_str());
     let values = params![
         id,
-        origin.map_or(id, |origin| origin.root),
-        origin.map(|origin| origin.parent),
+        root,
+        parent,
         origin.map(|origin| int(origin.step.scope.0)),
         origin.map(|origin| int(origin.step.node.0)),
         origin.map(|origin| origin.branch),
         origin.map_or(0, |origin| int(origin.depth)),
-        definition.name.as_str(),
-        definition.version.as_str(),
-        definition.hash.as_str(),
+        name,
+        version,
+        hash,
         new.queue,
         new.idempotency_key,
         new.bounded,
+    ];
+    if session.run(&EXECUTION, &Own, values)?.is_empty() {
+        return Ok(None);
+    }
+    let step = origin.map(|origin| origin.path);
+    let values = params![
+        id,
+        name,
+        version,
+        hash,
+        new.queue,
         new.inputs,
         new.created_by,
         new.tags,
-        origin.map(|origin| origin.path),
+        root,
+        parent,
+        step,
     ];
-    let inserted = session.run(&INSERT, &Global, values)?;
-    Ok((!inserted.is_empty()).then_some(id))
+    session.run(&RUN, &Global, values)?;
+    Ok(Some(id))
 }
 
 static BY_KEY: Statement = Statement::new(
@@ -167,7 +183,7 @@ fn queue_of(definition: &Definition, queue: Option<&str>) -> Result<QueueName> {
 }
 
 fn same_key(session: &Session, name: &str, key: &str) -> Result<Uuid> {
-    match session.run(&BY_KEY, &Global, params![name, key])?.first() {
+    match session.run(&BY_KEY, &Own, params![name, key])?.first() {
         Some(row) => row.need(0),
         None => Err(Error::Serialization {
             what: format!(
@@ -200,7 +216,7 @@ static SCOPES: Statement = Statement::new(
 /// Adds items to a running dynamic foreach of a run, named by the step's path.
 ///
 /// # Errors
-/// 02000 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
+/// 42501 for a caller who may not update workflow runs; 02000 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
 pub fn add_items(
     session: &Session,
     run: Uuid,
@@ -208,6 +224,7 @@ pub fn add_items(
     items: Vec<serde_json::Value>,
 ) -> Result<()> {
     let id = crate::pg::Uuid::from_bytes(run.into_bytes());
+    catalog::require("workflow_run", catalog::UPDATE)?;
     let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
     let transition = lock::take(session, root)?;
     let mut drive = Drive::new(session, root, transition);
@@ -243,7 +260,7 @@ pub fn add_items(
 /// The step with a path: the longest scope path that it starts with and whose scope has the rest as a
 /// node.
 fn find(view: &mut super::view::View, path: &str) -> Result<Option<StepKey>> {
-    for row in view.session.run(&SCOPES, &Global, params![view.run.id, path])? {
+    for row in view.session.run(&SCOPES, &Own, params![view.run.id, path])? {
         let scope = ScopeId(rows::number(&row, 0)?);
         let prefix: String = row.need(1)?;
         let definition = view.scope(scope)?.scope;

@@ -10,7 +10,7 @@ use super::view::View;
 use crate::error::Result;
 use crate::params;
 use crate::pg::Timestamp;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::workflow::json::Json;
 use crate::workflow::records::{
     Moment, RunRec, RunStatus, ScopeId, ScopeRec, StepRec, Tally, ValueRec,
@@ -138,7 +138,7 @@ fn new_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
         column(scopes, |c| text(c.result.as_ref())),
         column(scopes, |c| text(c.error.as_ref())),
     ];
-    view.session.run(&NEW_SCOPES, &Global, values)?;
+    view.session.run(&NEW_SCOPES, &Own, values)?;
     Ok(())
 }
 
@@ -155,7 +155,7 @@ fn changed_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
                 c.result.as_ref().map(Json::text),
                 c.error.as_ref().map(Json::text),
             ];
-            view.session.run(&CHANGED_SCOPE, &Global, values)?;
+            view.session.run(&CHANGED_SCOPE, &Own, values)?;
         }
         _ => {
             let values = params![
@@ -167,7 +167,7 @@ fn changed_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
                 column(scopes, |c| text(c.result.as_ref())),
                 column(scopes, |c| text(c.error.as_ref())),
             ];
-            view.session.run(&CHANGED_SCOPES, &Global, values)?;
+            view.session.run(&CHANGED_SCOPES, &Own, values)?;
         }
     }
     Ok(())
@@ -203,7 +203,7 @@ fn steps(view: &View, steps: &[StepRec]) -> Result<()> {
         column(steps, |s| moment(s.started)),
         column(steps, |s| moment(s.finished)),
     ];
-    view.session.run(&STEPS, &Global, values)?;
+    view.session.run(&STEPS, &Own, values)?;
     Ok(())
 }
 
@@ -229,7 +229,7 @@ fn values(view: &View, values: &[ValueRec]) -> Result<()> {
         column(&last, |v| int(v.source.scope.0)),
         column(&last, |v| int(v.source.node.0)),
     ];
-    view.session.run(&VALUES, &Global, values)?;
+    view.session.run(&VALUES, &Own, values)?;
     Ok(())
 }
 
@@ -244,7 +244,7 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
         let kept = run.result.as_ref().filter(|_| !completed).map(Json::text);
         let values =
             params![run.id, status_text(run.status), int(run.next_scope), run.started_at, kept];
-        view.session.run(&RUN, &Global, values)?;
+        view.session.run(&RUN, &Own, values)?;
     }
     if before.status == run.status {
         return Ok(());
@@ -258,7 +258,7 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
     if matches!(run.status, RunStatus::Pending | RunStatus::Running) {
         return Ok(());
     }
-    let result = run.result.as_ref().filter(|_| completed).map(Json::text);
+    let result = run.result.as_ref().map(Json::text);
     let error = run.error.as_ref().filter(|_| !completed).map(Json::text);
     let at: Timestamp = run.started_at.map_or(now, |started| now.max(started));
     status(view, &ENDED, run.id, |id| {

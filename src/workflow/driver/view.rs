@@ -12,7 +12,7 @@ use super::breakers;
 use super::rows::{self, scope_columns, step_columns};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::row::Rows;
 use crate::pg::{Jsonb, Param, Session, Timestamp};
 use crate::queue::QueueName;
@@ -167,7 +167,7 @@ impl<'s> View<'s> {
     }
 
     fn ask(&self, statement: &'static Statement, params: &[Param]) -> Result<Rows> {
-        self.session.run(statement, &Global, params)
+        self.session.run(statement, &Own, params)
     }
 
     fn scopes_of(&mut self, rows: Rows) -> Result<Vec<Rc<ScopeRec>>> {

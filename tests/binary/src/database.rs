@@ -51,6 +51,14 @@ const ROWS: &str = "
     insert into absurd.e_q (event_name, payload, emitted_at)
     values ('emitted', '42', absurd.current_time());";
 
+/// The run that the database executes: it waits, and takes items. It has no tasks, which would get
+/// between the rows that calls are made on.
+const EXECUTED: &str = r#"
+    select absurd.register_workflow('{"name": "executed", "version": "1", "tasks": {
+        "each": {"task_id": "each", "operator_type": "foreach", "items": "[0]", "dynamic": true,
+                 "loop_body": [
+                     {"task_id": "day", "operator_type": "wait", "wait_for": "P1D"}]}}}', 'q')"#;
+
 /// The id of task `n`.
 pub const fn task(n: u128) -> Uuid {
     Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_000a_0000 + n)
@@ -66,11 +74,12 @@ pub const fn flow(n: u128) -> Uuid {
     Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_f000 + n)
 }
 
-/// A connection to a new database of this name that holds the extension and the rows.
+/// A connection to a new database of this name that holds the extension and the rows, and the id of
+/// the run that the database executes.
 ///
 /// # Errors
 /// When the variable is not set, the server cannot be reached, or the extension cannot be created.
-pub async fn open(name: &str) -> Result<Client, Failure> {
+pub async fn open(name: &str) -> Result<(Client, Uuid), Failure> {
     let base = env::var(DSN).map_err(|_| format!("{DSN} is not set: where is the server?"))?;
     let server: Config = base.parse()?;
     let admin = connect(server.clone().dbname("postgres")).await?;
@@ -79,7 +88,10 @@ pub async fn open(name: &str) -> Result<Client, Failure> {
     let client = connect(server.clone().dbname(name)).await?;
     client.batch_execute("create extension absurd").await?;
     client.batch_execute(ROWS).await?;
-    Ok(client)
+    client.batch_execute(EXECUTED).await?;
+    let started = client.query_one("select absurd.start_workflow('executed')", &[]).await?;
+    let executed = started.try_get(0)?;
+    Ok((client, executed))
 }
 
 async fn connect(config: &Config) -> Result<Client, Failure> {

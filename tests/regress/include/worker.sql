@@ -1,5 +1,5 @@
 -- A worker for executed workflow runs: claims steps, shows them by their paths and ends them by these.
-create temp table held (path text, run_id uuid, workflow_run_id uuid);
+create temp table held (id serial, path text, run_id uuid, workflow_run_id uuid);
 
 -- A workflow document of these steps.
 create function pg_temp.doc(name text, steps jsonb, fields jsonb default '{}') returns jsonb language sql as $$
@@ -19,7 +19,7 @@ begin
         with claimed as materialized (
             select * from absurd.claim_task(queue, 'worker', 0, 1000)
         ), kept as (
-            insert into held
+            insert into held (path, run_id, workflow_run_id)
             select headers ->> 'workflow_step', run_id, (headers ->> 'workflow_run_id')::uuid from claimed
         )
         select headers ->> 'workflow_step', c.task_name, c.attempt, c.params from claimed c order by 1, 4;
@@ -30,14 +30,14 @@ create function pg_temp.done(queue text, step text, result jsonb default null) r
 declare
     run uuid;
 begin
-    delete from held where run_id = (select run_id from held where path = step order by run_id desc limit 1) returning run_id into strict run;
+    delete from held where id = (select max(id) from held where path = step) returning run_id into strict run;
     perform absurd.complete_run(queue, run, result);
 end $$;
 create function pg_temp.fail(queue text, step text, reason jsonb) returns void language plpgsql as $$
 declare
     run uuid;
 begin
-    delete from held where run_id = (select run_id from held where path = step order by run_id desc limit 1) returning run_id into strict run;
+    delete from held where id = (select max(id) from held where path = step) returning run_id into strict run;
     perform absurd.fail_run(queue, run, reason);
 end $$;
 

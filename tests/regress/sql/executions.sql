@@ -141,9 +141,11 @@ end $$;
 select status, f.* from unnest('{pending,running,completed,failed,cancelled}'::text[]) status, pg_temp.full(format('select absurd.update_workflow_run_status(%L, %L)', :'run', status)) f;
 select status, f.* from unnest('{pending,completed,failed,cancelled}'::text[]) status, pg_temp.full(format('update absurd.workflow_run set status = %L where workflow_run_id = %L', status, :'run')) f;
 select f.* from pg_temp.full(format('update absurd.workflow_run set root_run_id = null where workflow_run_id = %L', :'run')) f;
-select change, f.code, f.message from (values ('result = ''1'''), ('error = ''1'''), ('inputs = ''{"a": 1}'''), ('workflow_hash = ''x'''), ('absurd_queue = ''other'''), ('started_at = null'), ('completed_at = ''2026-01-02'''), ('parent_run_id = workflow_run_id'), ('parent_step = ''x'''), ('tags = ''{"b": 1}'''), ('task_count = 5')) v (change),
+select change, f.code, f.message from (values ('result = ''1'''), ('error = ''1'''), ('started_at = null'), ('completed_at = ''2026-01-02'''), ('parent_run_id = workflow_run_id'), ('tags = ''{"b": 1}'''), ('task_count = 5')) v (change),
     pg_temp.full(format('update absurd.workflow_run set %s where workflow_run_id = %L', change, :'run')) f;
-select status, result, error, inputs, absurd_queue, started_at, completed_at, tags, task_count from absurd.get_workflow_run(:'run');
+select status, result, error, started_at, completed_at, tags, task_count from absurd.get_workflow_run(:'run');
+-- Nor does it come to name another document than the one it executes.
+select f.code as refused from pg_temp.full(format('update absurd.workflow_run set workflow_hash = ''x'' where workflow_run_id = %L', :'run')) f;
 -- Cancelling: the open task too, running steps cancelled, the others skipped.
 select count(*) from pg_temp.ready('exec');
 select absurd.cancel_workflow_run(:'run', 'enough') as tasks_cancelled;

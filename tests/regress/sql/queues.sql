@@ -50,6 +50,7 @@ select pg_temp.try($$select absurd.create_queue('queues b', '')$$);
 -- Collisions in both directions: an index of one queue has the name of the other's table.
 select pg_temp.try($$select absurd.create_queue('queues a_ti')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_cei')$$);
+select pg_temp.try($$select absurd.create_queue('queues a_aei')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eai')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_eni')$$);
 select pg_temp.try($$select absurd.create_queue('queues a_pkey')$$);

@@ -1,6 +1,7 @@
 //! The list: every function, with all its arguments. A new function is a new entry.
 
 mod engine;
+mod execution;
 mod upkeep;
 mod workflow;
 
@@ -55,8 +56,8 @@ pub fn only<'a, T: tokio_postgres::types::FromSql<'a>>(
     }
 }
 
-/// Every function of the extension, by subject.
-pub fn all() -> Vec<Call> {
+/// Every function of the extension, by subject. `executed` is the run that the database executes.
+pub fn all(executed: Uuid) -> Vec<Call> {
     [
         upkeep::queues(),
         engine::tasks(),
@@ -67,6 +68,8 @@ pub fn all() -> Vec<Call> {
         upkeep::partitions(),
         upkeep::pure(),
         workflow::runs(),
+        execution::documents(),
+        execution::runs(executed),
     ]
     .into_iter()
     .flatten()

@@ -82,7 +82,8 @@ pub fn runs() -> Vec<Call> {
             rows(|r| {
                 Ok(only::<i64>(r, 0)? == Some(1)
                     && only::<i64>(r, 2)? == Some(1)
-                    && only::<f64>(r, 7)? == Some(0.0))
+                    && only::<f64>(r, 7)? == Some(0.0)
+                    && only::<i64>(r, 8)? == Some(0))
             }),
         ),
         Call {
