@@ -58,7 +58,7 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Adds items to a foreach that still takes some (HIGHWAY 6.7); any other step ignores them.
+    /// Adds items to a foreach that still takes some (HIGHWAY 6.6); any other step ignores them.
     pub fn items_added(&mut self, key: StepKey, items: Vec<Json>) -> Result<()> {
         if !self.program.has(key.node) {
             return Ok(());
