@@ -59,6 +59,7 @@ impl Transition<'_> {
         Halt::Failed(of_step(id, &Failure::child_workflow(rule), more))
     }
 
+    /// A child run of the step has ended. Being told twice of one changes nothing.
     pub fn child_finished(&mut self, key: StepKey) -> Result<()> {
         let program = self.program;
         if !self.is_running(key)? {

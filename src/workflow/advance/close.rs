@@ -209,6 +209,7 @@ impl Transition<'_> {
         self.close(&scopes, &steps, StepState::Skipped, false)
     }
 
+    /// Cancels the run; the reason becomes the message of its error.
     pub fn cancel_run(&mut self, reason: &str) -> Result<()> {
         if self.run.status == RunStatus::Pending {
             self.new_scope(ScopeIx::ROOT, None, 0, ScopePhase::Closed(StepState::Skipped), None)?;
@@ -219,6 +220,7 @@ impl Transition<'_> {
         self.finish_run(RunStatus::Cancelled, None, Some(Json::from_value(error)))
     }
 
+    /// The run has not ended within its document's `deadline_seconds`.
     pub fn deadline(&mut self) -> Result<()> {
         let Some(deadline) = self.program.deadline else { return Ok(()) };
         self.close_run()?;

@@ -82,6 +82,7 @@ impl<'a> Transition<'a> {
         Ok(())
     }
 
+    /// Starts every branch. With a join task the parallel completes at once, and the join waits.
     pub fn start_parallel(&mut self, key: StepKey, parallel: &Parallel) -> Acting<()> {
         let forks = !parallel.barriers.is_empty();
         let started = parallel.branches.iter().map(|branch| {
@@ -108,6 +109,7 @@ impl<'a> Transition<'a> {
         Ok(())
     }
 
+    /// Starts the branches whose conditions hold.
     pub fn start_multi_choice(&mut self, key: StepKey, choice: &MultiChoice) -> Acting<()> {
         let mut matches = Vec::with_capacity(choice.branches.len());
         for (condition, _) in &choice.branches {
@@ -200,6 +202,7 @@ impl<'a> Transition<'a> {
         self.conclude(key, outcome)
     }
 
+    /// Waits for the branches of a fork, no longer than its timeout.
     pub fn start_barrier(&mut self, key: StepKey, barrier: &Barrier) -> Acting<()> {
         self.set_timeout(key, Some(barrier.timeout))?;
         self.continue_barrier(key, barrier)

@@ -24,16 +24,34 @@ pub enum JoinEnd {
     Earliest,
 }
 
-/// Decides a step by how many of its predecessors have ended in which way.
+/// Decides a step by how many of its predecessors have ended in which way. A join, once it may
+/// start, waits for its inputs, also where it is a handler.
 pub fn decide(node: &Node, step: &StepRec) -> Decision {
-    let predecessors = &node.predecessors;
-    if node.is_handler() {
-        return match (step.trigger, step.referrers as usize >= predecessors.referrers.len()) {
-            (Some(_), _) => Decision::Start,
-            (None, true) => Decision::Skip,
-            (None, false) => Decision::Wait,
-        };
+    let released = if node.is_handler() { by_trigger(node, step) } else { by_gates(node, step) };
+    match (released, &node.operator) {
+        (Decision::Start, Operator::Join(join)) => {
+            match by_inputs(join.mode, node.predecessors.inputs.len(), step.inputs) {
+                JoinEnd::Wait => Decision::Wait,
+                JoinEnd::Skip => Decision::Skip,
+                JoinEnd::Complete | JoinEnd::Fail | JoinEnd::Earliest => Decision::Start,
+            }
+        }
+        (decision, _) => decision,
     }
+}
+
+/// A handler starts when one that names it ended as it should, whatever else precedes it.
+fn by_trigger(node: &Node, step: &StepRec) -> Decision {
+    match (step.trigger, step.referrers as usize >= node.predecessors.referrers.len()) {
+        (Some(_), _) => Decision::Start,
+        (None, true) => Decision::Skip,
+        (None, false) => Decision::Wait,
+    }
+}
+
+/// Every other step waits for the routers that may select it, and for its dependencies.
+fn by_gates(node: &Node, step: &StepRec) -> Decision {
+    let predecessors = &node.predecessors;
     let selected = !predecessors.routers.is_empty();
     if selected {
         if (step.routers.total() as usize) < predecessors.routers.len() {
@@ -45,18 +63,7 @@ pub fn decide(node: &Node, step: &StepRec) -> Decision {
             _ => {}
         }
     }
-    let count = predecessors.dependencies.len();
-    let decision = by_rule(node.trigger, count, step.dependencies, selected);
-    match (decision, &node.operator) {
-        (Decision::Start, Operator::Join(join)) => {
-            match by_inputs(join.mode, predecessors.inputs.len(), step.inputs) {
-                JoinEnd::Wait => Decision::Wait,
-                JoinEnd::Skip => Decision::Skip,
-                JoinEnd::Complete | JoinEnd::Fail | JoinEnd::Earliest => Decision::Start,
-            }
-        }
-        (decision, _) => decision,
-    }
+    by_rule(node.trigger, predecessors.dependencies.len(), step.dependencies, selected)
 }
 
 /// Applies a trigger rule to `count` dependencies, of which `tally` have ended. A step that a

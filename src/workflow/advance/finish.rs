@@ -50,6 +50,7 @@ impl<'a> Transition<'a> {
         Ok(())
     }
 
+    /// Ends a step with its error.
     pub fn fail(&mut self, key: StepKey, error: Json) -> Result<()> {
         self.finish(key, End { state: StepState::Failed, result: None, error: Some(error) })
     }
@@ -136,6 +137,7 @@ impl<'a> Transition<'a> {
         Ok(format!("activity:{}:{path}:completed", self.run.id))
     }
 
+    /// Where a step stands in its run: `fork.a/x`, `each[0]/x`.
     pub fn path(&mut self, key: StepKey) -> Result<String> {
         Ok(format!("{}{}", self.view.scope(key.scope)?.path, self.program.node(key.node).id))
     }

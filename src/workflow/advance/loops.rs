@@ -58,6 +58,7 @@ impl Transition<'_> {
         Ok(())
     }
 
+    /// Adds items to a foreach that still takes some (HIGHWAY 6.6); any other step ignores them.
     pub fn items_added(&mut self, key: StepKey, items: Vec<Json>) -> Result<()> {
         if !self.program.has(key.node) {
             return Ok(());
@@ -130,6 +131,7 @@ impl Transition<'_> {
         Err(Halt::Failed(of_step(id, &Failure::iteration(text), more)))
     }
 
+    /// Starts the first iteration if the condition holds, else completes.
     pub fn start_while(&mut self, key: StepKey, condition: &Formula, body: ScopeIx) -> Acting<()> {
         self.set_timeout(key, None)?;
         self.next_iteration(key, condition, body)

@@ -170,6 +170,7 @@ impl Transition<'_> {
         Ok(())
     }
 
+    /// The step's queue task completed, at this attempt counted from 1.
     pub fn task_completed(&mut self, key: StepKey, result: Json, attempts: u32) -> Result<()> {
         if !self.is_followed(key)? {
             return Ok(());
@@ -205,6 +206,7 @@ impl Transition<'_> {
         self.fail(key, error)
     }
 
+    /// The step's queue task was cancelled, which fails the step.
     pub fn task_cancelled(&mut self, key: StepKey) -> Result<()> {
         if !self.is_followed(key)? {
             return Ok(());

@@ -73,6 +73,7 @@ impl Transition<'_> {
         self.complete(key, result)
     }
 
+    /// An event was emitted; a step that no longer waits for it lets it pass.
     pub fn event_arrived(&mut self, key: StepKey, event: &str, payload: Json) -> Result<()> {
         if self.is_running(key)? && self.view.step(key)?.event.as_deref() == Some(event) {
             self.event_received(key, payload)
@@ -104,6 +105,7 @@ impl Transition<'_> {
         self.command_for(key, Command::SetTimer(timer));
     }
 
+    /// A step's timer is due, or the run's own for none.
     pub fn timer_fired(&mut self, step: Option<StepKey>, kind: TimerKind) -> Result<()> {
         let Some(key) = step else {
             return if kind == TimerKind::Deadline { self.deadline() } else { Ok(()) };

@@ -275,3 +275,33 @@ fn handlers_are_not_triggered_by_skipped_and_upstream_failed_nodes() {
     player.fail("a", "Error", "x");
     assert_eq!((player.state("h").as_str(), player.status()), ("skipped", "failed"));
 }
+
+#[test]
+fn a_join_that_is_a_handler_waits_for_its_inputs() {
+    let join = |mode| {
+        let fields = json!({"join_mode": mode, "join_tasks": ["a", "b"]});
+        json!([
+            with(task("r", &[]), json!({"on_success_task_id": "j"})),
+            task("a", &[]),
+            task("b", &[]),
+            node("j", "join", &[], fields),
+        ])
+    };
+    for (mode, state) in [("all_success", "failed"), ("all_of", "completed")] {
+        for order in [["r", "a", "b"], ["a", "r", "b"], ["b", "a", "r"]] {
+            let mut player = Player::of(join(mode));
+            for id in order {
+                assert_eq!(player.state("j"), "pending", "{mode} {order:?} before {id}");
+                match id {
+                    "b" => player.fail("b", "Error", "x"),
+                    id => player.complete(id, json!(1)),
+                };
+            }
+            assert_eq!(player.state("j"), state, "{mode} {order:?}");
+        }
+    }
+    // Untriggered it is skipped, whatever its inputs come to.
+    let mut player = Player::of(join("all_of"));
+    player.fail("r", "Error", "x");
+    assert_eq!(player.state("j"), "skipped");
+}
