@@ -82,10 +82,10 @@ test-deep: ## SEQUENCES (10000) random sequences of the differential test, from 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint
 
-bench: ## time the engine against its peers, half an hour
+bench: ## time the engine against its peers, at full size
 	@benches/run
 
-bench-quick: ## the same in small, under three minutes
+bench-quick: ## the same in small, a few minutes
 	@benches/run --quick
 
 test-workflows: ## workflow documents through SQL
