@@ -35,6 +35,15 @@ comment on column absurd.queues.detach_mode is 'Which old partitions may be deta
 comment on column absurd.queues.detach_min_age is 'How long ago a partition''s week must have ended before it may be detached.';
 comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
 
+comment on table absurd.queue_front is
+    'Where the ready runs of a queue begin, while an old snapshot keeps the index entries of claimed runs in front of them. Written by claims, at most once a second a queue; may be emptied at any time.';
+comment on column absurd.queue_front.queue_name is 'Name of the queue.';
+comment on column absurd.queue_front.looked_at is 'When a claim last looked at everything.';
+comment on column absurd.queue_front.is_littered is 'Whether there was much to step over.';
+comment on column absurd.queue_front.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
+comment on column absurd.queue_front.priorities is 'Priorities in which runs may be ready, highest first.';
+comment on column absurd.queue_front.floors is 'Of each of these, the instant before which none was ready.';
+
 comment on table absurd.workflow_run is
     'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
 comment on column absurd.workflow_run.workflow_run_id is 'Id of the run; never changes.';

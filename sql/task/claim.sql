@@ -1,5 +1,5 @@
 -- Hands out ready runs of one priority: $1 now, $2 how many, $3 worker, $4 end of the lease, $5
--- whether to pass over what cannot be handed out, $6 the priority.
+-- whether to pass over what cannot be handed out, $6 the priority, $7 the instant from which on to look.
 --
 -- The index on ready runs yields them in order, so nothing is sorted and nothing beyond the rows
 -- handed out is read. Locked rows, run or task, are passed over: a claim waits for nobody. With $5
@@ -8,14 +8,15 @@
 -- itself, so that none is handed out late whoever wrote its row.
 with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
-           t.max_attempts, t.headers, r.wake_event, r.event_payload, t.attempt_timeout,
+           t.max_attempts, t.headers, r.wake_event, r.event_payload, r.available_at,
+           t.attempt_timeout,
            t.state in ('pending', 'running', 'sleeping') as open,
            coalesce({deadline} > timezone('UTC', $1), true) as in_time
       from {r} r
       join {t} t on t.task_id = r.task_id
      where r.state in ('pending', 'sleeping')
        and r.priority = $6
-       and r.available_at <= $1
+       and r.available_at between $7 and $1
        and (not $5
             or (t.state in ('pending', 'running', 'sleeping')
                 and coalesce({deadline} > timezone('UTC', $1), true)))
@@ -65,5 +66,5 @@ with head as materialized (
      where r.run_id = ready.run_id and not ready.open
 )
 select run_id, task_id, attempt, task_name, params, retry_strategy, max_attempts, headers,
-       wake_event, event_payload, usable
+       wake_event, event_payload, usable, available_at
   from ready

@@ -22,6 +22,11 @@ pub fn now() -> Result<Timestamp> {
     }
 }
 
+/// Whether [`now`] is what `absurd.fake_now` says.
+pub fn is_set() -> bool {
+    guc::fake_now().is_some_and(|text| !text.trim().is_empty())
+}
+
 /// Text as the input function of `timestamptz` reads it.
 ///
 /// # Errors

@@ -115,6 +115,13 @@ pub fn provisioning() -> Result<()> {
     acquire(0, 0, pg_sys::ExclusiveLock as c_int, CLASS + 1, false).map(drop)
 }
 
+/// Whether this session is the one to look at the front of a queue: of several, one is, to its
+/// transaction's end.
+pub fn front(queue: &str) -> Result<bool> {
+    let (queue, _) = place(queue, "");
+    acquire(queue, 0, pg_sys::ExclusiveLock as c_int, CLASS + 3, true)
+}
+
 /// Makes sessions that register workflow documents take turns, so that registrations are numbered
 /// without gaps or doubles; held to the transaction's end.
 ///

@@ -37,6 +37,13 @@ impl Rows {
         self.len
     }
 
+    /// The row of a statement that always returns one.
+    pub fn only(self) -> Result<Row> {
+        self.first().ok_or_else(|| Error::Corrupt {
+            what: "a statement of the engine has returned no row".to_owned(),
+        })
+    }
+
     pub fn first(self) -> Option<Row> {
         self.into_iter().next()
     }

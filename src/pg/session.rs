@@ -95,6 +95,17 @@ impl Session {
         self.now
     }
 
+    /// Whether the call's time is set by hand.
+    pub fn is_time_set(&self) -> bool {
+        clock::is_set()
+    }
+
+    /// Blocks of tables and indexes that this backend has looked at since it began.
+    pub fn blocks_looked_at(&self) -> i64 {
+        // SAFETY: reads a counter of this backend.
+        unsafe { pg_sys::pgBufferUsage.shared_blks_hit + pg_sys::pgBufferUsage.shared_blks_read }
+    }
+
     /// Runs a statement of the engine with its kept plan.
     pub fn run(
         &self,

@@ -100,7 +100,7 @@ macro_rules! column {
     };
 }
 
-column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i32>);
+column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i16>, Vec<i32>);
 
 impl Column for ::uuid::Uuid {
     unsafe fn read(datum: Datum) -> Option<Self> {
@@ -113,6 +113,14 @@ impl Column for ::uuid::Uuid {
 impl Column for Timestamp {
     unsafe fn read(datum: Datum) -> Option<Self> {
         Some(Self::from_micros(datum.value() as i64))
+    }
+}
+
+impl Column for Vec<Timestamp> {
+    unsafe fn read(datum: Datum) -> Option<Self> {
+        // SAFETY: the caller's promise; a timestamp is an eight-byte integer.
+        let micros = unsafe { <Vec<i64>>::from_datum(datum, false)? };
+        Some(micros.into_iter().map(Timestamp::from_micros).collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{QueueName, hold, name, partition, script};
 use crate::error::{Error, Result, literal};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Session, catalog, lock};
 
 /// How a queue keeps its rows.
@@ -298,5 +298,9 @@ pub fn drop(session: &Session, queue: &str) -> Result<bool> {
         // error names the table.
         session.run_once(&format!("drop table {table} restrict"), &[])?;
     }
+    // Last: claims write it while they hold the tables.
+    static LEAVE: Statement =
+        Statement::new("delete from absurd.queue_front where queue_name = $1");
+    session.run(&LEAVE, &Own, params![queue])?;
     Ok(true)
 }

@@ -43,27 +43,44 @@ struct Ready {
     attempt_ends_at: Option<Timestamp>,
 }
 
+/// What came of handing out runs of one priority.
+pub struct Handed {
+    /// Blocks looked at to find them.
+    pub blocks: i64,
+    /// When the last of them became ready.
+    pub last: Option<Timestamp>,
+}
+
 impl Offer<'_> {
-    /// Hands out ready runs of one priority, oldest first.
+    /// Hands out ready runs of one priority, oldest first, from those on that became ready at `since`.
+    ///
+    /// # Errors
+    /// 42P01 for an unknown queue.
     pub fn hand_out(
         &self,
         session: &Session,
         queue: &QueueName,
-        priority: i16,
+        (priority, since): (i16, Timestamp),
         claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
+    ) -> Result<Handed> {
         let wanted = self.quantity - claimed.len() as i32;
-        let head = session.run(&HEAD, queue, params![session.now(), wanted, priority])?;
+        let began = session.blocks_looked_at();
+        let head = session.run(&HEAD, queue, params![session.now(), wanted, priority, since])?;
+        let mut handed = Handed { blocks: session.blocks_looked_at() - began, last: None };
         let mut ready = Vec::with_capacity(head.len());
         for row in head {
             match plain(session, row)? {
                 Some(run) => ready.push(run),
-                None => return self.pick(session, queue, priority, claimed),
+                None => {
+                    handed.last = self.pick(session, queue, (priority, since), claimed)?;
+                    return Ok(handed);
+                }
             }
+            handed.last = row.get(17)?;
         }
         self.take(session, queue, &ready)?;
         claimed.extend(ready.into_iter().map(|run| run.claimed));
-        Ok(())
+        Ok(handed)
     }
 
     fn take(&self, session: &Session, queue: &QueueName, ready: &[Ready]) -> Result<()> {
@@ -96,17 +113,19 @@ impl Offer<'_> {
         &self,
         session: &Session,
         queue: &QueueName,
-        priority: i16,
+        (priority, since): (i16, Timestamp),
         claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
+    ) -> Result<Option<Timestamp>> {
+        let mut last = None;
         for pass_over in [false, true] {
             let wanted = self.quantity - claimed.len() as i32;
-            let values =
-                params![session.now(), wanted, self.worker, self.until, pass_over, priority];
+            let (now, worker, until) = (session.now(), self.worker, self.until);
+            let values = params![now, wanted, worker, until, pass_over, priority, since];
             let mut all_usable = true;
             for row in session.run(&CLAIM, queue, values)? {
                 if row.need(10)? {
                     claimed.push(read(session, row)?);
+                    last = row.get(11)?;
                 } else {
                     all_usable = false;
                 }
@@ -115,7 +134,7 @@ impl Offer<'_> {
                 break;
             }
         }
-        Ok(())
+        Ok(last)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
 use crate::queue::{QueueName, policy};
-use crate::task::claim;
+use crate::task::sweep;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey, TimerKind};
 use crate::workflow::stimulus::Stimulus;
@@ -128,7 +128,7 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
         if wanted <= 0 {
             break;
         }
-        let swept = match session.attempt(|| claim::overrun(session, one, wanted))? {
+        let swept = match session.attempt(|| sweep::overrun(session, one, wanted))? {
             Ok(swept) => swept,
             // Of all queues, one that is not the caller's, or is being dropped, is left to others.
             Err(Error::NoSuchRelation { .. }) if queue.is_none() => continue,

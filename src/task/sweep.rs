@@ -1,0 +1,178 @@
+//! What has become overdue in a queue, and carrying it out: leases, attempts, cancellation rules.
+
+use super::fail;
+use super::followed::Attempt;
+use crate::error::Result;
+use crate::params;
+use crate::pg::row::Rows;
+use crate::pg::{Row, Session, Statement, Uuid};
+use crate::queue::QueueName;
+
+/// Cancellations that a claim carries out at least, however few runs it asks for.
+const LEAST: i32 = 16;
+
+/// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`.
+#[macro_export]
+macro_rules! overdue {
+    () => {
+        "exists (select from {t}
+                  where cancellation is not null and cancel_done is null
+                    and {deadline} <= timezone('UTC', $1)),
+         exists (select from {r}
+                  where state = 'running' and claim_expires_at is not null
+                    and claim_expires_at <= $1),
+         exists (select from {r}
+                  where state = 'running' and attempt_ends_at is not null
+                    and attempt_ends_at <= $1)"
+    };
+}
+
+static OVERDUE: Statement = Statement::new(concat!("select ", overdue!()));
+static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
+static EXPIRED: Statement = Statement::new(
+    "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
+            exists (select from {w} w where w.run_id = r.run_id)
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.state = 'running' and r.claim_expires_at is not null and r.claim_expires_at <= $1
+      order by r.claim_expires_at
+      limit $2
+        for no key update of r, t skip locked",
+);
+/// Takes the waits of a run, and tells whether these are all: a client may be removing one.
+static TAKE_WAITS: Statement = Statement::new(
+    "with held as materialized (
+         select run_id from {w} where run_id = $1 for update skip locked
+     )
+     select (select count(*) from held) = (select count(*) from {w} where run_id = $1)",
+);
+static OVERRUN: Statement = Statement::new(
+    "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
+            exists (select from {w} w where w.run_id = r.run_id)
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.state = 'running' and r.attempt_ends_at is not null and r.attempt_ends_at <= $1
+      order by r.attempt_ends_at
+      limit $2
+        for no key update of r, t skip locked",
+);
+static CLOSE: Statement = Statement::new(
+    "update {r} set state = 'cancelled', claimed_by = null, claim_expires_at = null
+      where run_id = $1",
+);
+
+/// What is overdue.
+#[derive(Clone, Copy)]
+pub struct Overdue {
+    rules: bool,
+    leases: bool,
+    attempts: bool,
+}
+
+impl Overdue {
+    /// From a row that begins with the columns of `overdue!`.
+    ///
+    /// # Errors
+    /// None but a damaged statement's.
+    pub fn read(row: Row) -> Result<Self> {
+        Ok(Self { rules: row.need(0)?, leases: row.need(1)?, attempts: row.need(2)? })
+    }
+
+    pub fn any(self) -> bool {
+        self.rules || self.makes_ready()
+    }
+
+    /// Whether sweeping may leave runs that are ready.
+    pub fn makes_ready(self) -> bool {
+        self.leases || self.attempts
+    }
+}
+
+/// What sweeps have done to tasks that steps of workflow runs follow.
+#[derive(Default)]
+pub struct Swept {
+    pub attempts: Vec<Attempt>,
+    /// Tasks that were cancelled.
+    pub cancelled: Vec<Uuid>,
+}
+
+impl Swept {
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty() && self.cancelled.is_empty()
+    }
+}
+
+/// Whether anything is overdue.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn look(session: &Session, queue: &QueueName) -> Result<Overdue> {
+    let row = session.run(&OVERDUE, queue, params![session.now()])?.first();
+    row.map_or(Ok(Overdue { rules: false, leases: false, attempts: false }), Overdue::read)
+}
+
+/// Cancels tasks whose rule has come due and fails runs whose lease or whose attempt's time has ended,
+/// about `quantity` of each.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn carry_out(
+    session: &Session,
+    queue: &QueueName,
+    quantity: i32,
+    overdue: Overdue,
+) -> Result<Swept> {
+    let now = session.now();
+    let mut swept = Swept::default();
+    if overdue.rules {
+        for row in session.run(&SWEEP_DUE, queue, params![now, quantity.max(LEAST)])? {
+            swept.cancelled.extend(row.get::<Uuid>(0)?);
+        }
+    }
+    if overdue.attempts {
+        let runs = session.run(&OVERRUN, queue, params![now, quantity])?;
+        fail_all(session, queue, runs, fail::overrun, &mut swept)?;
+    }
+    if overdue.leases {
+        let runs = session.run(&EXPIRED, queue, params![now, quantity])?;
+        fail_all(session, queue, runs, fail::expire, &mut swept)?;
+    }
+    Ok(swept)
+}
+
+/// Fails at most `limit` runs whose attempt has taken longer than its task allows, as a claim does.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn overrun(session: &Session, queue: &QueueName, limit: i32) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let overdue = session.run(&OVERRUN, queue, params![session.now(), limit])?;
+    fail_all(session, queue, overdue, fail::overrun, &mut swept)?;
+    Ok(swept)
+}
+
+fn takes_waits(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
+    session.run(&TAKE_WAITS, queue, params![run])?.first().map_or(Ok(false), |row| row.need(0))
+}
+
+/// Fails overdue runs; one whose task has ended without it is closed.
+fn fail_all(
+    session: &Session,
+    queue: &QueueName,
+    overdue: Rows,
+    fail: impl Fn(&Session, &QueueName, Uuid) -> Result<Option<Attempt>>,
+    swept: &mut Swept,
+) -> Result<()> {
+    for row in overdue {
+        let run: Uuid = row.need(0)?;
+        if row.need(2)? && !takes_waits(session, queue, run)? {
+            // Left to the next sweep: a claim waits for nobody.
+            continue;
+        }
+        if row.need(1)? {
+            let attempt = fail(session, queue, run)?;
+            swept.attempts.extend(attempt.filter(|attempt| attempt.followed));
+        } else {
+            session.run(&CLOSE, queue, params![run])?;
+        }
+    }
+    Ok(())
+}
