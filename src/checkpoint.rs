@@ -15,7 +15,10 @@ pub struct Checkpoint {
     pub updated_at: Timestamp,
 }
 
-static PUT: Statement = Statement::new(include_str!("../sql/checkpoint/put.sql"));
+static PUT: Statement =
+    Statement::with(include_str!("../sql/checkpoint/put.sql"), "<lock>", "for share of r");
+static PUT_HELD: Statement =
+    Statement::with(include_str!("../sql/checkpoint/put.sql"), "<lock>", "");
 static LIST: Statement = Statement::new(include_str!("../sql/checkpoint/list.sql"));
 static GET: Statement = Statement::new(
     "select checkpoint_name, state, status, owner_run_id, updated_at
@@ -65,12 +68,12 @@ pub fn put(
 ) -> Result<()> {
     // First the lease, which needs the run for itself: sharing it and then asking for more is how
     // two writers would wait for each other.
-    if let Some(seconds) = extend
-        && seconds > 0
-    {
-        lease::prolong(session, queue, owner, seconds)?;
-    }
-    let written = session.run(&PUT, queue, params![owner, task, step, state, session.now()])?;
+    let held = match extend {
+        Some(seconds) if seconds > 0 => lease::prolong(session, queue, owner, seconds)?,
+        _ => false,
+    };
+    let put = if held { &PUT_HELD } else { &PUT };
+    let written = session.run(put, queue, params![owner, task, step, state, session.now()])?;
     if written.is_empty() {
         let actual = task_of(session, queue, owner)?;
         if task != owner && task != actual {

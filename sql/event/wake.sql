@@ -1,24 +1,16 @@
--- Wakes the runs that wait for events: $1 names, $2 payloads, $3 now. Runs are locked in one order, then
--- their tasks, so that emitters and cancellations of many cannot wait for each other in a circle.
+-- Wakes the runs that wait for events: $1 runs, $2 steps, $3 which of the payloads, $4 payloads, $5 now.
+-- Runs are locked in the order in which they are given, then their tasks, so that emitters and
+-- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres would
+-- read the waits of all events in the order of their runs.)
 with held as materialized (
-    select r.run_id, r.task_id, r.attempt, w.step_name, event.payload
-      from rows from (unnest($1), unnest($2)) as event (name, payload)
-      join {w} w on w.event_name = event.name
-      join {r} r on r.run_id = w.run_id
-     where (w.timeout_at is null or w.timeout_at > $3)
-       and r.state = 'sleeping'
-     order by r.run_id
+    select r.run_id, r.task_id, given.step_name, ($4)[given.place] as payload
+      from rows from (unnest($1), unnest($2), unnest($3)) as given (run_id, step_name, place)
+      join {r} r on r.run_id = given.run_id
+     where r.state = 'sleeping'
        for no key update of r
-), late as materialized (
-    -- Waits whose time has passed are over; a claim tells their runs.
-    select w.run_id, w.step_name
-      from unnest($1) as event (name)
-      join {w} w on w.event_name = event.name
-     where w.timeout_at <= $3
-       for update of w skip locked
 ), woken as (
     update {r} r
-       set state = 'pending', available_at = $3, wake_event = null, event_payload = held.payload,
+       set state = 'pending', available_at = $5, wake_event = null, event_payload = held.payload,
            claimed_by = null, claim_expires_at = null
       from held
      where r.run_id = held.run_id
@@ -29,11 +21,11 @@ with held as materialized (
      where t.task_id = held.task_id and t.state in ('pending', 'running', 'sleeping')
 ), steps as (
     insert into {c} as c (task_id, checkpoint_name, state, status, owner_run_id, updated_at)
-    select held.task_id, held.step_name, held.payload, 'committed', held.run_id, $3 from held
+    select held.task_id, held.step_name, held.payload, 'committed', held.run_id, $5 from held
     on conflict (task_id, checkpoint_name) do update
        set state = excluded.state, status = excluded.status,
            owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at
 )
 delete from {w} w
- using (select run_id, step_name from held union all select run_id, step_name from late) held
+ using held
  where w.run_id = held.run_id and w.step_name = held.step_name

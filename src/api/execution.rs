@@ -219,8 +219,9 @@ fn workflow_execution_forget<'a>(
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
     call(|session| {
         let fired = Fired::new(trigger);
-        match fired.get::<uuid::Uuid>(Version::Old, "workflow_run_id")? {
-            Some(run) => forget::run(session, run),
+        let id = |column| fired.get::<uuid::Uuid>(Version::Old, column);
+        match id("workflow_run_id")?.zip(id("root_run_id")?) {
+            Some((run, root)) => forget::run(session, run, root),
             None => Ok(()),
         }
     });

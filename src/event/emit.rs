@@ -5,7 +5,7 @@ use crate::params;
 use crate::pg::lock::{self, EventSide};
 use crate::pg::row::Rows;
 use crate::pg::trigger::{Fired, Version};
-use crate::pg::{Jsonb, Session, Statement};
+use crate::pg::{Jsonb, Session, Statement, Uuid};
 use crate::queue::{QueueName, ready};
 
 static EMIT: Statement = Statement::new(include_str!("../../sql/event/emit.sql"));
@@ -14,6 +14,25 @@ static WAITERS: Statement = Statement::new(
       where event_name = $1 and (timeout_at is null or timeout_at > $2)",
 );
 static WAKE: Statement = Statement::new(include_str!("../../sql/event/wake.sql"));
+static WAKE_ONE: Statement = Statement::new(include_str!("../../sql/event/wake_one.sql"));
+/// Waits whose time has passed are over, unless somebody is at them; a claim tells their runs.
+static LATE: Statement = Statement::new(
+    "delete from {w} w
+      using (select w.run_id, w.step_name
+               from rows from (unnest($1), unnest($2)) as given (run_id, step_name)
+               join {w} w on w.run_id = given.run_id and w.step_name = given.step_name
+              where w.timeout_at <= $3
+                for update of w skip locked) late
+      where w.run_id = late.run_id and w.step_name = late.step_name",
+);
+
+/// A wait for one of the events.
+struct Wait {
+    run: Uuid,
+    step: String,
+    /// The event's place among those of the call.
+    event: usize,
+}
 
 /// Emits events; none of them twice in one call. The first emission of a name stands, later ones
 /// change nothing. Returns the places of those that are new.
@@ -29,29 +48,58 @@ pub fn run(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Re
     let sides: Vec<_> = events.iter().map(|(name, _)| (*name, EventSide::Emit)).collect();
     lock::events(queue.as_str(), &sides, true)?;
     let now = session.now();
-    let mut awaited: Vec<(String, Jsonb)> = Vec::new();
+    let (mut waits, mut late): (Vec<Wait>, Vec<Wait>) = (Vec::new(), Vec::new());
     let mut new = Vec::new();
-    for (place, (name, payload)) in events.iter().enumerate() {
+    for (event, (name, payload)) in events.iter().enumerate() {
         if session.keeps_snapshot() {
             check_snapshot(session, queue, name)?;
         }
         let rows = session.run(&EMIT, queue, params![*name, *payload, now])?;
-        let has_waiters = rows.first().map(|row| row.need(0)).transpose()?;
-        if has_waiters.is_some() {
-            new.push(place);
+        if !rows.is_empty() {
+            new.push(event);
         }
-        if has_waiters == Some(true) {
-            awaited.push(((*name).to_owned(), *payload));
+        for row in rows {
+            if let Some(run) = row.get(0)? {
+                let of_its_kind = if row.need(2)? { &mut late } else { &mut waits };
+                of_its_kind.push(Wait { run, step: row.need(1)?, event });
+            }
         }
     }
-    if awaited.is_empty() {
-        return Ok(new);
+    wake(session, queue, events, waits)?;
+    if !late.is_empty() {
+        let (runs, steps): (Vec<_>, Vec<_>) =
+            late.into_iter().map(|wait| (wait.run, wait.step)).unzip();
+        session.run(&LATE, queue, params![runs, steps, now])?;
     }
-    let (names, payloads): (Vec<_>, Vec<_>) =
-        awaited.into_iter().map(|(name, payload)| (Some(name), Some(payload))).unzip();
-    session.run(&WAKE, queue, params![names, payloads, now])?;
-    ready::announce(session, queue, now)?;
     Ok(new)
+}
+
+fn wake(
+    session: &Session,
+    queue: &QueueName,
+    events: &[(&str, Jsonb)],
+    mut waits: Vec<Wait>,
+) -> Result<()> {
+    let now = session.now();
+    match &waits[..] {
+        [] => return Ok(()),
+        [Wait { run, step, event }] => {
+            let values = params![*run, step.as_str(), events[*event].1, now];
+            session.run(&WAKE_ONE, queue, values)?;
+        }
+        _ => {
+            waits.sort_unstable_by_key(|wait| *wait.run.as_bytes());
+            let values = params![
+                waits.iter().map(|wait| wait.run).collect::<Vec<_>>(),
+                waits.iter().map(|wait| wait.step.clone()).collect::<Vec<_>>(),
+                waits.iter().map(|wait| wait.event as i32 + 1).collect::<Vec<_>>(),
+                events.iter().map(|(_, payload)| Some(*payload)).collect::<Vec<_>>(),
+                now,
+            ];
+            session.run(&WAKE, queue, values)?;
+        }
+    }
+    ready::announce(session, queue, now)
 }
 
 /// Takes the emitter's side of an event whose row is being inserted, into the table of the queue that

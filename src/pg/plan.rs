@@ -37,12 +37,20 @@ unsafe extern "C-unwind" {
 /// A SQL statement of the engine. Make it a `static`: its address is its identity.
 pub struct Statement {
     pub(super) sql: &'static str,
+    /// A word of the text and what stands for it.
+    blank: Option<(&'static str, &'static str)>,
 }
 
 impl Statement {
     /// In `sql`, `{t}` stands for the queue's task table and so on; `$1` ... are its parameters.
     pub const fn new(sql: &'static str) -> Self {
-        Self { sql }
+        Self { sql, blank: None }
+    }
+
+    /// As [`Self::new`], of a text that several statements share: `word` in it is a blank that this one
+    /// fills with `with`.
+    pub const fn with(sql: &'static str, word: &'static str, with: &'static str) -> Self {
+        Self { sql, blank: Some((word, with)) }
     }
 
     /// The statement without the comment above it, which would stand in every error's context.
@@ -210,7 +218,10 @@ fn prepare(
     scope: &impl Scope,
     params: &[Param],
 ) -> Result<NonNull<pg_sys::_SPI_plan>> {
-    let text = planning::MARK.to_owned() + &scope.expand(statement.body());
+    let mut text = planning::MARK.to_owned() + &scope.expand(statement.body());
+    if let Some((word, with)) = statement.blank {
+        text = text.replace(word, with);
+    }
     let text = CString::new(text).map_err(|_| Error::Corrupt {
         what: "a statement of the engine contains a zero byte".to_owned(),
     })?;

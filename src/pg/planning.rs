@@ -124,10 +124,10 @@ unsafe fn is_marked(text: *const c_char) -> bool {
 /// The planner's switches that decide between an index and everything else. JIT is among them because
 /// the cost of a node that is switched off would invite it.
 #[derive(Clone, Copy)]
-struct Switches([bool; 7]);
+struct Switches([bool; 6]);
 
 impl Switches {
-    const OFF: Self = Self([false; 7]);
+    const OFF: Self = Self([false; 6]);
 
     unsafe fn read() -> Self {
         // SAFETY: plain globals of this single-threaded backend.
@@ -135,7 +135,6 @@ impl Switches {
             Self([
                 pg_sys::enable_seqscan,
                 pg_sys::enable_bitmapscan,
-                pg_sys::enable_sort,
                 pg_sys::enable_hashjoin,
                 pg_sys::enable_mergejoin,
                 pg_sys::enable_material,
@@ -149,11 +148,10 @@ impl Switches {
         unsafe {
             pg_sys::enable_seqscan = self.0[0];
             pg_sys::enable_bitmapscan = self.0[1];
-            pg_sys::enable_sort = self.0[2];
-            pg_sys::enable_hashjoin = self.0[3];
-            pg_sys::enable_mergejoin = self.0[4];
-            pg_sys::enable_material = self.0[5];
-            pg_sys::jit_enabled = self.0[6];
+            pg_sys::enable_hashjoin = self.0[2];
+            pg_sys::enable_mergejoin = self.0[3];
+            pg_sys::enable_material = self.0[4];
+            pg_sys::jit_enabled = self.0[5];
         }
     }
 }

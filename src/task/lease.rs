@@ -37,16 +37,17 @@ pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i
 static LEASE_NOT_SHORTER: Statement = Statement::new(
     "update {r}
         set claim_expires_at = greatest(claim_expires_at, $2), last_heartbeat = $3
-      where run_id = $1 and state = 'running' and claim_expires_at is not null",
+      where run_id = $1 and state = 'running' and claim_expires_at is not null
+     returning run_id",
 );
 
 /// Makes a running run's lease end no earlier than `seconds` from now, as a checkpoint does. A
-/// claim without a lease stays without one, which is longer than any.
-pub fn prolong(session: &Session, queue: &QueueName, run: Uuid, seconds: i32) -> Result<()> {
+/// claim without a lease stays without one, which is longer than any. Returns whether there was a lease,
+/// so that the run is this transaction's now.
+pub fn prolong(session: &Session, queue: &QueueName, run: Uuid, seconds: i32) -> Result<bool> {
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
-    session.run(&LEASE_NOT_SHORTER, queue, params![run, until, now])?;
-    Ok(())
+    Ok(!session.run(&LEASE_NOT_SHORTER, queue, params![run, until, now])?.is_empty())
 }
 
 static STATES: Statement = Statement::new(

@@ -13,19 +13,22 @@ macro_rules! delete {
     };
 }
 
-static TABLES: [Statement; 6] = [
+static TABLES: [Statement; 5] = [
     delete!("workflow_scope"),
     delete!("workflow_step"),
     delete!("workflow_value"),
     delete!("workflow_timer"),
     delete!("workflow_wait"),
-    Statement::new(
-        "delete from absurd.workflow_stimulus where root_run_id = $1 or workflow_run_id = $1",
-    ),
 ];
+/// With the root's, all of its tree's: they are found by it.
+static STIMULI: Statement = Statement::new(
+    "delete from absurd.workflow_stimulus
+      where root_run_id = $2 and (workflow_run_id = $1 or $1 = $2)",
+);
 
-/// Removes everything that a run consisted of.
-pub fn run(session: &Session, run: Uuid) -> Result<()> {
+/// Removes everything that a run of a tree consisted of.
+pub fn run(session: &Session, run: Uuid, root: Uuid) -> Result<()> {
+    session.run(&STIMULI, &Own, params![run, root])?;
     for statement in &TABLES {
         session.run(statement, &Own, params![run])?;
     }
