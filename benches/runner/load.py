@@ -9,9 +9,10 @@ import time
 from .book import Book, rate, us
 from .server import Server
 
-WAITS = """select wait_event, count(*) from pg_stat_activity
+WAITS = """select pid, query_start, wait_event from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock' and query like '%%claim_task%%'
-        and pid <> pg_backend_pid() group by 1"""
+        and pid <> pg_backend_pid()"""
+STILL = "select count(*) from pg_stat_activity where pid = %s and query_start = %s and state = 'active'"
 
 
 class LockSampler(threading.Thread):
@@ -26,8 +27,11 @@ class LockSampler(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(0.05):
             self.samples += 1
-            for event, count in self.db.execute(WAITS).fetchall():
-                self.seen[event] = self.seen.get(event, 0) + count
+            for pid, started, event in self.db.execute(WAITS).fetchall():
+                # The view reads what a backend waits for after what it runs: only when it runs the same
+                # statement still, the two belong together.
+                if self.db.execute(STILL, [pid, started]).fetchone()[0]:
+                    self.seen[event] = self.seen.get(event, 0) + 1
 
     def finish(self) -> None:
         self.over.set()

@@ -22,15 +22,18 @@ create table absurd.queues (
     notify              boolean not null default false
 );
 
--- Where the ready runs of a queue begin, once its claims have much to step over; see src/task/front.rs.
+-- Where the ready runs of a queue begin, once looking for them has become costly; see src/task/front.rs.
 -- A hint that any backend can find anew, so neither the log nor a dump carries it.
 create unlogged table absurd.queue_front (
     queue_name  text primary key,
     looked_at   timestamptz not null,
-    is_littered boolean not null,
+    blocks      bigint not null,
+    seconds     double precision not null,
     is_overdue  boolean not null,
     priorities  smallint[] not null,
-    floors      timestamptz[] not null
+    floors      timestamptz[] not null,
+    weeks       text[] not null,
+    untils      timestamptz[] not null
 ) with (fillfactor = 10);
 
 -- The queues' own tables are not members of the extension, so a dump carries them; the registry

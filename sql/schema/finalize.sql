@@ -36,13 +36,16 @@ comment on column absurd.queues.detach_min_age is 'How long ago a partition''s w
 comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
 
 comment on table absurd.queue_front is
-    'Where the ready runs of a queue begin, while an old snapshot keeps the index entries of claimed runs in front of them. Written by claims, at most once a second a queue; may be emptied at any time.';
+    'Where the ready runs of a queue begin, when it has many weeks, or when an old snapshot keeps the index entries of claimed runs in front. Written by claims, about once a second; may be emptied at any time.';
 comment on column absurd.queue_front.queue_name is 'Name of the queue.';
 comment on column absurd.queue_front.looked_at is 'When a claim last looked at everything.';
-comment on column absurd.queue_front.is_littered is 'Whether there was much to step over.';
+comment on column absurd.queue_front.blocks is 'Blocks of tables and indexes that this took.';
+comment on column absurd.queue_front.seconds is 'Seconds that it took.';
 comment on column absurd.queue_front.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
 comment on column absurd.queue_front.priorities is 'Priorities in which runs may be ready, highest first.';
 comment on column absurd.queue_front.floors is 'Of each of these, the instant before which none was ready.';
+comment on column absurd.queue_front.weeks is 'Of each, the tag of the week whose runs come first, in a partitioned queue.';
+comment on column absurd.queue_front.untils is 'Of each, the instant from which on runs of other weeks may come first.';
 
 comment on table absurd.workflow_run is
     'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';

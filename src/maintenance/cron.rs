@@ -317,7 +317,7 @@ fn has_default(session: &Session, table: &str) -> Result<bool> {
         "select from pg_catalog.pg_partitioned_table p
            join pg_catalog.pg_class c on c.oid = p.partrelid
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and c.relname::pg_catalog.text = $1 and p.partdefid <> 0",
+            and c.relname = $1 and p.partdefid <> 0",
     );
     Ok(!session.run(&DEFAULT, &Global, params![table])?.is_empty())
 }

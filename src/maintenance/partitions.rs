@@ -64,7 +64,7 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
            from absurd.queues q
            join pg_catalog.pg_class parent
              on parent.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and parent.relname::pg_catalog.text
+            and parent.relname
                 in ('t_' || q.queue_name, 'r_' || q.queue_name,
                     'c_' || q.queue_name, 'w_' || q.queue_name)
            join pg_catalog.pg_inherits i on i.inhparent = parent.oid and not i.inhdetachpending
@@ -115,7 +115,7 @@ pub fn drop_detached(session: &Session, table: &str, job: Option<&str>) -> Resul
     static FIND: Statement = Statement::new(
         "select relispartition from pg_catalog.pg_class
           where relnamespace = 'absurd'::pg_catalog.regnamespace and relkind in ('r', 'p')
-            and relname::pg_catalog.text = $1",
+            and relname = $1",
     );
     let attached = match session.run(&FIND, &Global, params![table])?.first() {
         Some(row) => Some(row.need::<bool>(0)?),

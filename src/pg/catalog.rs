@@ -16,9 +16,11 @@ unsafe extern "C-unwind" {
     fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
 }
 
-/// Rights on a table, as [`require`] asks for them.
-pub const INSERT: pg_sys::AclMode = pg_sys::ACL_INSERT as pg_sys::AclMode;
-pub const UPDATE: pg_sys::AclMode = pg_sys::ACL_UPDATE as pg_sys::AclMode;
+/// A right on a table.
+pub type Right = pg_sys::AclMode;
+pub const SELECT: Right = pg_sys::ACL_SELECT as Right;
+pub const INSERT: Right = pg_sys::ACL_INSERT as Right;
+pub const UPDATE: Right = pg_sys::ACL_UPDATE as Right;
 
 /// The kind of a partitioned table, as in `pg_class.relkind`.
 pub const PARTITIONED: u8 = b'p';
@@ -54,7 +56,39 @@ pub fn kind(relation: &str) -> Result<Option<u8>> {
 /// As [`id`].
 pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
     let Some(id) = id(relation)? else { return Ok(None) };
-    // SAFETY: a row of pg_class, released before its owner is returned; the closure's frame is plain.
+    Ok(row(id)?.map(|row| row.relowner))
+}
+
+/// Whether statements may name `part` in the place of `whole`, both in schema `absurd`: it is attached to
+/// a table, the current role has `rights` on it, and neither has triggers, rules or row security that
+/// would be passed by.
+///
+/// # Errors
+/// As [`id`].
+pub fn stands_for(part: &str, whole: &str, rights: &[Right]) -> Result<bool> {
+    let (Some(part), Some(whole)) = (id(part)?, id(whole)?) else { return Ok(false) };
+    let (Some(row_of_part), Some(row_of_whole)) = (row(part)?, row(whole)?) else {
+        return Ok(false);
+    };
+    let is_plain = |row: &pg_sys::FormData_pg_class| {
+        !row.relhastriggers && !row.relhasrules && !row.relrowsecurity
+    };
+    if !row_of_part.relispartition || !is_plain(&row_of_part) || !is_plain(&row_of_whole) {
+        return Ok(false);
+    }
+    for right in rights {
+        let right = *right;
+        // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
+        if unsafe { guarded(|| pg_class_aclcheck(part, pg_sys::GetUserId(), right) != 0)? } {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What pg_class says of a relation.
+fn row(id: pg_sys::Oid) -> Result<Option<pg_sys::FormData_pg_class>> {
+    // SAFETY: a row of pg_class, copied before it is released; the closure's frame is plain.
     unsafe {
         guarded(|| {
             let tuple =
@@ -62,10 +96,9 @@ pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
             if tuple.is_null() {
                 return None;
             }
-            let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
-            let owner = (*row).relowner;
+            let row = *pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
             ReleaseSysCache(tuple);
-            Some(owner)
+            Some(row)
         })
     }
 }
@@ -75,7 +108,7 @@ pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
 ///
 /// # Errors
 /// 42501 when it may not.
-pub fn require(relation: &'static str, mode: pg_sys::AclMode) -> Result<()> {
+pub fn require(relation: &'static str, mode: Right) -> Result<()> {
     let Some(id) = id(relation)? else { return Ok(()) };
     // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
     let allowed = unsafe { guarded(|| pg_class_aclcheck(id, pg_sys::GetUserId(), mode) == 0)? };

@@ -116,6 +116,13 @@ impl Column for Timestamp {
     }
 }
 
+impl Column for Vec<Option<String>> {
+    unsafe fn read(datum: Datum) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::from_datum(datum, false) }
+    }
+}
+
 impl Column for Vec<Timestamp> {
     unsafe fn read(datum: Datum) -> Option<Self> {
         // SAFETY: the caller's promise; a timestamp is an eight-byte integer.

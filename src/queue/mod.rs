@@ -7,5 +7,6 @@ pub mod policy;
 pub mod provision;
 pub mod ready;
 mod script;
+pub mod week;
 
 pub use name::QueueName;

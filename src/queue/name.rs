@@ -64,6 +64,11 @@ const DEADLINE: &str = include_str!("../../sql/task/deadline.sql");
 /// `{r_ti}` the unqualified `"r_<queue>_ti"`. `{deadline}` becomes the expression for when a
 /// task's cancellation rule comes due.
 pub fn expand(sql: &str, queue: &str) -> String {
+    expand_in(sql, queue, "")
+}
+
+/// As [`expand`], with the partitions of that suffix in the place of the tables.
+pub fn expand_in(sql: &str, queue: &str, partition: &str) -> String {
     let mut text = String::with_capacity(sql.len() * 2);
     let mut rest = sql;
     while let Some(open) = rest.find('{') {
@@ -78,7 +83,7 @@ pub fn expand(sql: &str, queue: &str) -> String {
         match token.split_once('_') {
             None if token == "deadline" => text.push_str(DEADLINE),
             None => {
-                let _ = write!(text, "absurd.{}", quote(&relation(queue, token, "")));
+                let _ = write!(text, "absurd.{}", quote(&relation(queue, token, partition)));
             }
             Some((prefix, suffix)) => text.push_str(&quote(&relation(queue, prefix, suffix))),
         }

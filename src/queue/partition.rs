@@ -35,7 +35,7 @@ static ATTACHED: Statement = Statement::new(
        join pg_catalog.pg_class parent on parent.oid = i.inhparent
        join pg_catalog.pg_class part on part.oid = i.inhrelid
       where parent.relnamespace = 'absurd'::pg_catalog.regnamespace
-        and parent.relname::pg_catalog.text = any ($1)",
+        and parent.relname = any ($1)",
 );
 
 fn attached(session: &Session, queue: &QueueName) -> Result<Vec<Attached>> {
@@ -151,7 +151,7 @@ fn taken(queue: &QueueName, relation: String, by: String) -> Error {
 fn exists(session: &Session, table: &str) -> Result<bool> {
     static EXISTS: Statement = Statement::new(
         "select from pg_catalog.pg_class
-          where relnamespace = 'absurd'::pg_catalog.regnamespace and relname::pg_catalog.text = $1",
+          where relnamespace = 'absurd'::pg_catalog.regnamespace and relname = $1",
     );
     Ok(!session.run(&EXISTS, &Global, params![table])?.is_empty())
 }
@@ -162,7 +162,7 @@ fn quoted(relation: &str) -> String {
 
 /// Makes a partition as a table of its own, with everything that its parent has.
 fn create_alone(session: &Session, queue: &QueueName, prefix: &str, table: &str) -> Result<()> {
-    let room = if prefix == "t" { script::ROOM } else { "" };
+    let room = if matches!(prefix, "t" | "r") { script::ROOM } else { "" };
     let parent = quoted(&queue.relation(prefix, ""));
     let sql = format!("create table {} (like {parent} including all){room}", quoted(table));
     session.run_once(&sql, &[])?;
@@ -200,7 +200,7 @@ fn column_list(session: &Session, table: &str) -> Result<String> {
            from pg_catalog.pg_attribute a
            join pg_catalog.pg_class c on c.oid = a.attrelid
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and c.relname::pg_catalog.text = $1 and a.attnum > 0 and not a.attisdropped",
+            and c.relname = $1 and a.attnum > 0 and not a.attisdropped",
     );
     match session.run(&COLUMNS, &Global, params![table])?.first() {
         Some(row) => row.need(0),

@@ -139,7 +139,7 @@ fn guard_events(session: &Session, queue: &QueueName) -> Result<()> {
         "select from pg_catalog.pg_trigger g
            join pg_catalog.pg_class c on c.oid = g.tgrelid
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and c.relname::pg_catalog.text = $1 and g.tgname = 'event_emission'",
+            and c.relname = $1 and g.tgname = 'event_emission'",
     );
     let table = queue.relation("e", "");
     if !session.run(&THERE, &Global, params![table.as_str()])?.is_empty() {
@@ -165,7 +165,7 @@ fn columns(session: &Session, queue: &QueueName) -> Result<Vec<(String, String)>
            from pg_catalog.pg_class c
            join pg_catalog.pg_attribute a on a.attrelid = c.oid
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and c.relname::pg_catalog.text = any ($1)
+            and c.relname = any ($1)
             and a.attnum > 0 and not a.attisdropped",
     );
     let tables: Vec<String> = script::prefixes(StorageMode::Partitioned)
@@ -191,7 +191,7 @@ fn check_names(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
                   where i.indexrelid = c.oid)
            from pg_catalog.pg_class c
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
-            and c.relname::pg_catalog.text = any ($1)",
+            and c.relname = any ($1)",
     );
     let tables: Vec<String> =
         script::prefixes(mode).iter().map(|prefix| queue.relation(prefix, "")).collect();

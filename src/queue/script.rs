@@ -44,7 +44,8 @@ const ADDED: [(&str, &str); 11] = [
 pub const WEEKLY: [(&str, &str); 4] =
     [("t", "task_id"), ("r", "run_id"), ("c", "task_id"), ("w", "run_id")];
 
-/// A task's row changes state within its page as long as there is room.
+/// A task's row changes state within its page as long as there is room; a run's moves to no other page, so
+/// that the log need not have all of it again and no table has to grow for a claim.
 pub const ROOM: &str = " with (fillfactor = 70)";
 
 /// The prefixes of the tables that a queue of this mode has.
@@ -110,7 +111,7 @@ fn fill(statement: &str, mode: StorageMode) -> String {
     for (prefix, column) in WEEKLY {
         let storage = match (partitioned, prefix) {
             (true, _) => format!(" partition by range ({column})"),
-            (false, "t") => ROOM.to_owned(),
+            (false, "t" | "r") => ROOM.to_owned(),
             (false, _) => String::new(),
         };
         text = text.replace(&format!("<storage of {prefix}>"), &storage);

@@ -56,14 +56,14 @@ pub fn run(
     worker: Option<&str>,
     timeout: i32,
     quantity: i32,
-    workflows: impl FnOnce(Swept) -> Result<()>,
+    workflows: impl FnMut(Swept) -> Result<()>,
 ) -> Result<Vec<Claimed>> {
     let worker = worker.filter(|worker| !worker.trim().is_empty()).unwrap_or("worker");
     let quantity = quantity.max(1);
     let until = (timeout > 0).then(|| session.now().plus_seconds(f64::from(timeout)));
     let offer = Offer { worker, until, quantity };
-    match Front::recall(session, queue)? {
-        Some(front) => behind_litter(session, queue, &offer, front, workflows),
+    match Front::recall(session, queue) {
+        Some(front) => in_front(session, queue, &offer, front, workflows),
         None => ordinary(session, queue, &offer, workflows),
     }
 }
@@ -72,7 +72,7 @@ fn ordinary(
     session: &Session,
     queue: &QueueName,
     offer: &Offer,
-    workflows: impl FnOnce(Swept) -> Result<()>,
+    mut workflows: impl FnMut(Swept) -> Result<()>,
 ) -> Result<Vec<Claimed>> {
     let began = session.blocks_looked_at();
     let mut seen = look(session, queue)?;
@@ -103,27 +103,37 @@ fn ordinary(
     Ok(claimed)
 }
 
-/// A claim of a queue whose front is known to be littered.
-fn behind_litter(
+/// A claim of a queue whose front is costly to look at.
+fn in_front(
     session: &Session,
     queue: &QueueName,
     offer: &Offer,
     mut front: Front,
-    workflows: impl FnOnce(Swept) -> Result<()>,
+    mut workflows: impl FnMut(Swept) -> Result<()>,
 ) -> Result<Vec<Claimed>> {
-    let Some(duties) = front.refresh(session, queue)? else {
+    let Some(mut duties) = front.refresh(session, queue)? else {
         return ordinary(session, queue, offer, workflows);
     };
-    let mut swept = Swept::default();
-    if duties.overdue {
-        let overdue = sweep::look(session, queue)?;
-        swept = sweep::carry_out(session, queue, offer.quantity, overdue)?;
-    }
-    if duties.goes_on || !swept.is_empty() {
-        workflows(swept)?;
-    }
     let mut claimed = Vec::new();
-    front.hand_out(session, queue, offer, &mut claimed)?;
+    loop {
+        let mut swept = Swept::default();
+        if duties.overdue {
+            let overdue = sweep::look(session, queue)?;
+            swept = sweep::carry_out(session, queue, offer.quantity, overdue)?;
+        }
+        if duties.goes_on || !swept.is_empty() {
+            workflows(swept)?;
+        }
+        front.hand_out(session, queue, offer, &mut claimed)?;
+        if duties.looked || claimed.len() as i32 >= offer.quantity {
+            break;
+        }
+        match front.look_again(session, queue)? {
+            Some(again) => duties = again,
+            None => break,
+        }
+    }
+    front.remember(queue);
     Ok(claimed)
 }
 

@@ -1,79 +1,112 @@
-//! The front of a queue's line, where it is littered.
+//! The front of a queue's line, where looking at it costs more than a claim should.
 //!
 //! The index on ready runs keeps the entries of runs that were claimed until Postgres may remove them,
 //! and while a transaction holds an old snapshot, it may not. They stand at the front, and a claim that
-//! begins there steps over all of them. A backend that notices so begins where its last claim ended
-//! instead, and leaves what lies behind to one claim a second, of whichever backend: that one looks at
-//! everything, carries out what is overdue, and writes down from which instant on runs may be ready.
+//! begins there steps over all of them. And a queue of many weeks has as many indexes to look at. A
+//! backend that notices so begins where its last claim ended instead, in the week where that was, and
+//! leaves what lies behind to one claim a second, of whichever backend: that one looks at everything,
+//! carries out what is overdue, and writes down from which instant on runs may be ready.
 //! A run that becomes ready behind a claim's beginning, because its transaction committed late or because
-//! a claim of it was rolled back, is found within that second.
+//! a claim of it was rolled back, is found within that second; at once, if the claim would come back
+//! short and looking can be afforded.
 //!
 //! Nothing of this is in the way of an ordinary queue: its claims count the blocks that they look at
 //! anyway, and that is all.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Instant;
 
 use super::hand_out::{Claimed, Offer};
 use super::sweep;
 use crate::error::Result;
 use crate::params;
-use crate::pg::lock;
 use crate::pg::plan::Own;
-use crate::pg::{Session, Statement, Timestamp};
-use crate::queue::QueueName;
+use crate::pg::{Session, Statement, Timestamp, Uuid, lock, uuid};
+use crate::queue::week::{self, Week};
+use crate::queue::{QueueName, provision};
 
 /// Blocks that a claim looks at when nothing is in its way, and that each run and each priority adds.
 /// Twenty more are some thousand entries to step over, which take as long as the claim itself.
 const BLOCKS: i64 = 64;
 const BLOCKS_EACH: i64 = 24;
-/// Seconds for which what was found at the front holds.
+/// Blocks that a claim which came back short may look at, some milliseconds: as much as a queue of a
+/// year's weeks takes.
+const AFFORDABLE: i64 = 1000;
+/// Seconds for which what was found at the front holds; four times as long as it took to find, when that
+/// is more: looking takes no more than a fifth of one processor.
 const HOLDS: f64 = 0.8;
-/// Seconds after which a claim no longer relies on others to look: whoever does may be in a transaction
-/// that takes its time.
-const LATE: f64 = 1.0;
-/// Seconds before now that every claim looks at, littered or not: spawns commit in another order than
+const HOLDS_TIMES: f64 = 4.0;
+/// Seconds more, and twice as many as it took, after which a claim no longer relies on others to look:
+/// whoever does may be in a transaction that takes its time.
+const LATE: f64 = 0.2;
+const LATE_TIMES: f64 = 2.0;
+/// Seconds before now that every claim looks at, whatever was found: spawns commit in another order than
 /// that of their instants.
 const MARGIN: f64 = 0.05;
-/// Queues that a backend remembers as littered, and priorities of each.
+/// Queues that a backend remembers, and priorities of each.
 const QUEUES: usize = 256;
 const PRIORITIES: usize = 32;
 
 static PUBLISHED: Statement = Statement::new(
     "select exists (select from absurd.workflow_timer where queue_name = $2 and due_at <= $1)
             or exists (select from absurd.workflow_stimulus where queue_name = $2),
-            f.looked_at, f.is_littered, f.is_overdue, f.priorities, f.floors
+            f.looked_at, f.blocks, f.seconds, f.is_overdue, f.priorities, f.floors, f.weeks, f.untils
        from (values (true)) as always
        left join absurd.queue_front f on f.queue_name = $2",
 );
 static PUBLISH: Statement = Statement::new(
     "insert into absurd.queue_front as f
-            (queue_name, looked_at, is_littered, is_overdue, priorities, floors)
-     values ($1, $2, $3, $4, $5, $6)
+            (queue_name, looked_at, blocks, seconds, is_overdue, priorities, floors, weeks, untils)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      on conflict (queue_name) do update
-        set looked_at = excluded.looked_at, is_littered = excluded.is_littered,
-            is_overdue = excluded.is_overdue, priorities = excluded.priorities,
-            floors = excluded.floors",
+        set looked_at = excluded.looked_at, blocks = excluded.blocks,
+            seconds = excluded.seconds, is_overdue = excluded.is_overdue, priorities = excluded.priorities,
+            floors = excluded.floors, weeks = excluded.weeks, untils = excluded.untils",
 );
 /// The first run of the next lower priority that has any waiting.
 static NEXT: Statement = Statement::new(
-    "select priority, available_at from {r}
+    "select priority, available_at, run_id from {r}
       where state in ('pending', 'sleeping') and priority < $1
       order by priority desc, available_at, run_id
       limit 1",
 );
+/// When the first run of a priority that does not lie between two ids becomes ready.
+static BEYOND: Statement = Statement::new(
+    "select least((select available_at from {r}
+                    where state in ('pending', 'sleeping') and priority = $1 and run_id < $2
+                    order by available_at, run_id limit 1),
+                  (select available_at from {r}
+                    where state in ('pending', 'sleeping') and priority = $1 and run_id >= $3
+                    order by available_at, run_id limit 1))",
+);
 
 thread_local! {
-    static LITTERED: RefCell<HashMap<Box<str>, Front>> = RefCell::default();
+    static FRONTS: RefCell<HashMap<Box<str>, Front>> = RefCell::default();
 }
 
 /// Where a backend's claims of one queue begin.
 #[derive(Clone, Default)]
 pub struct Front {
-    /// Priorities, highest first, with the instant from which on to look.
-    floors: Vec<(i16, Timestamp)>,
-    /// When what they rest on was found.
+    /// One a priority, highest first.
+    floors: Vec<Floor>,
+    /// When what they rest on was found, and how many blocks and seconds that took.
     as_of: Option<Timestamp>,
+    blocks: i64,
+    seconds: f64,
+    /// How often this backend has looked by itself.
+    looks: u32,
+}
+
+/// Where the runs of a priority begin.
+#[derive(Clone)]
+struct Floor {
+    priority: i16,
+    since: Timestamp,
+    /// The week whose runs come first, as long as they became ready by `until`.
+    week: Option<String>,
+    until: Timestamp,
 }
 
 /// What is to be done before runs are handed out.
@@ -81,22 +114,26 @@ pub struct Duties {
     pub overdue: bool,
     /// Whether workflow runs have something to go on with.
     pub goes_on: bool,
+    /// Whether this call has looked at everything just now.
+    pub looked: bool,
 }
 
-/// What a claim has found at the front of a queue, and when.
+/// What a claim has found at the front of a queue.
 struct Published {
     goes_on: bool,
-    looked_at: Option<Timestamp>,
-    littered: bool,
     overdue: bool,
-    floors: Vec<(i16, Timestamp)>,
+    front: Front,
 }
 
 /// Notes how many blocks an ordinary claim of so many runs looked at.
 pub fn note(session: &Session, queue: &QueueName, blocks: i64, quantity: i32) {
-    if blocks > BLOCKS + BLOCKS_EACH * i64::from(quantity) && is_used(session) {
+    if is_costly(blocks, i64::from(quantity)) && is_used(session) {
         Front::default().remember(queue);
     }
+}
+
+fn is_costly(blocks: i64, rows: i64) -> bool {
+    blocks > BLOCKS + BLOCKS_EACH * rows
 }
 
 /// A clock that is set by hand says nothing about what others did meanwhile, and a transaction that
@@ -106,19 +143,17 @@ fn is_used(session: &Session) -> bool {
 }
 
 impl Front {
-    /// Where claims of the queue begin, if this backend knows it to be littered.
-    ///
-    /// # Errors
-    /// None.
-    pub fn recall(session: &Session, queue: &QueueName) -> Result<Option<Self>> {
-        let found = LITTERED.with_borrow(|fronts| {
+    /// Where claims of the queue begin, if this backend knows it to be costly.
+    pub fn recall(session: &Session, queue: &QueueName) -> Option<Self> {
+        let found = FRONTS.with_borrow(|fronts| {
             if fronts.is_empty() { None } else { fronts.get(queue.as_str()).cloned() }
         });
-        Ok(found.filter(|_| is_used(session)))
+        found.filter(|_| is_used(session))
     }
 
-    fn remember(self, queue: &QueueName) {
-        LITTERED.with_borrow_mut(|fronts| {
+    /// Remembers it for the next claim.
+    pub fn remember(self, queue: &QueueName) {
+        FRONTS.with_borrow_mut(|fronts| {
             if fronts.len() >= QUEUES {
                 fronts.clear();
             }
@@ -126,109 +161,194 @@ impl Front {
         });
     }
 
-    /// Takes note of what was found lately, by this call if it is time. None when the queue is littered
-    /// no more, or when that is for others to find out at this moment.
+    /// Takes note of what was found lately, by this call if it is time. None when the queue has become
+    /// an ordinary one.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
     pub fn refresh(&mut self, session: &Session, queue: &QueueName) -> Result<Option<Duties>> {
         let now = session.now();
-        let seen = published(session, queue)?;
-        if is_within(seen.looked_at, HOLDS, now) && self.as_of <= seen.looked_at {
-            if !seen.littered {
-                LITTERED.with_borrow_mut(|fronts| fronts.remove(queue.as_str()));
+        let Published { goes_on, overdue, front } = published(session, queue)?;
+        let was_told = self.as_of < front.as_of;
+        if was_told {
+            *self = Self { looks: self.looks, ..front };
+        }
+        let holds = HOLDS.max(HOLDS_TIMES * self.seconds);
+        if is_within(self.as_of, holds, now) {
+            if was_told && !is_costly(self.blocks, self.floors.len() as i64) {
+                FRONTS.with_borrow_mut(|fronts| fronts.remove(queue.as_str()));
                 return Ok(None);
             }
-            if self.as_of != seen.looked_at {
-                self.floors = seen.floors;
-                self.as_of = seen.looked_at;
-            }
-            return Ok(Some(Duties { overdue: seen.overdue, goes_on: seen.goes_on }));
+            return Ok(Some(Duties { overdue, goes_on, looked: false }));
         }
-        let chosen = !is_within(self.as_of, HOLDS, now) && lock::front(queue.as_str())?;
-        if chosen || !is_within(self.as_of.max(seen.looked_at), LATE, now) {
+        let chosen = lock::front(queue.as_str())?;
+        let late = holds + LATE.max(LATE_TIMES * self.seconds);
+        if chosen || !is_within(self.as_of, late, now) {
             let overdue = self.look(session, queue, chosen)?;
-            return Ok(Some(Duties { overdue, goes_on: seen.goes_on }));
+            return Ok(Some(Duties { overdue, goes_on, looked: true }));
         }
-        if self.as_of < seen.looked_at {
-            self.floors = seen.floors;
-            self.as_of = seen.looked_at;
+        Ok(Some(Duties { overdue, goes_on, looked: false }))
+    }
+
+    /// Looks at everything because a claim came back short, if that can be afforded.
+    ///
+    /// # Errors
+    /// 42P01 for an unknown queue.
+    pub fn look_again(&mut self, session: &Session, queue: &QueueName) -> Result<Option<Duties>> {
+        // Of the first looks most goes into the catalogue and into plans.
+        if self.blocks > AFFORDABLE && self.looks > 2 {
+            return Ok(None);
         }
-        Ok(Some(Duties { overdue: seen.overdue, goes_on: seen.goes_on }))
+        let overdue = self.look(session, queue, false)?;
+        Ok(Some(Duties { overdue, goes_on: false, looked: true }))
     }
 
     /// Looks at everything, for others too if this call was chosen to. Returns whether anything is
     /// overdue.
     fn look(&mut self, session: &Session, queue: &QueueName, chosen: bool) -> Result<bool> {
+        let (began, clock) = (session.blocks_looked_at(), Instant::now());
         let now = session.now();
         let latest = now.plus_seconds(-MARGIN);
+        let is_partitioned = provision::is_partitioned(queue)?;
         let overdue = sweep::look(session, queue)?.any();
-        let mut floors: Vec<(i16, Timestamp)> = Vec::new();
+        let mut floors: Vec<Floor> = Vec::new();
         let mut below = i32::from(i16::MAX) + 1;
-        let began = session.blocks_looked_at();
         while let Some(row) = session.run(&NEXT, queue, params![below])?.first() {
-            let (priority, first): (i16, Timestamp) = (row.need(0)?, row.need(1)?);
-            floors.push((priority, first.min(latest)));
+            let (priority, first, run): (i16, Timestamp, Uuid) =
+                (row.need(0)?, row.need(1)?, row.need(2)?);
+            let since = first.min(latest);
+            let mut floor = Floor { priority, since, week: None, until: Timestamp::INFINITY };
+            if is_partitioned {
+                // What is spawned from now on lies in this week.
+                let at = if first <= now { uuid::timestamp(run) } else { Some(now) };
+                floor.stay_in_week_of(session, queue, at)?;
+            }
+            floors.push(floor);
             below = i32::from(priority);
         }
-        let blocks = session.blocks_looked_at() - began;
-        let littered = blocks > BLOCKS + BLOCKS_EACH * floors.len() as i64;
+        self.blocks = session.blocks_looked_at() - began;
+        self.seconds = clock.elapsed().as_secs_f64();
+        self.looks += 1;
         // A priority that has none now may have some in a moment.
-        let known = self.floors.iter().map(|(priority, _)| *priority).chain([0]);
+        let known = self.floors.iter().map(|floor| floor.priority).chain([0]);
         for priority in known.take(PRIORITIES) {
-            if floors.iter().all(|(other, _)| *other != priority) {
-                floors.push((priority, latest));
+            if floors.iter().all(|floor| floor.priority != priority) {
+                let week = now.week_tag().filter(|_| is_partitioned);
+                let until = Timestamp::INFINITY;
+                floors.push(Floor { priority, since: latest, week, until });
             }
         }
-        floors.sort_unstable_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-        if chosen {
-            let (priorities, instants): (Vec<_>, Vec<_>) =
-                floors.iter().map(|(priority, floor)| (Some(*priority), Some(*floor))).unzip();
-            let values = params![queue.as_str(), now, littered, overdue, priorities, instants];
-            session.run(&PUBLISH, &Own, values)?;
-        }
+        floors.sort_unstable_by_key(|floor| Reverse(floor.priority));
         self.floors = floors;
         self.as_of = Some(now);
+        if chosen {
+            self.publish(session, queue, now, overdue)?;
+        }
         Ok(overdue)
     }
 
-    /// Hands out ready runs, and remembers where it ended.
+    fn publish(
+        &self,
+        session: &Session,
+        queue: &QueueName,
+        at: Timestamp,
+        overdue: bool,
+    ) -> Result<()> {
+        let values = params![
+            queue.as_str(),
+            at,
+            self.blocks,
+            self.seconds,
+            overdue,
+            self.floors.iter().map(|floor| Some(floor.priority)).collect::<Vec<_>>(),
+            self.floors.iter().map(|floor| Some(floor.since)).collect::<Vec<_>>(),
+            self.floors.iter().map(|floor| floor.week.clone()).collect::<Vec<_>>(),
+            self.floors.iter().map(|floor| Some(floor.until)).collect::<Vec<_>>(),
+        ];
+        session.run(&PUBLISH, &Own, values).map(drop)
+    }
+
+    /// Hands out ready runs, and notes where it ended.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
     pub fn hand_out(
-        mut self,
+        &mut self,
         session: &Session,
         queue: &QueueName,
         offer: &Offer,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
         let latest = session.now().plus_seconds(-MARGIN);
-        for (priority, floor) in &mut self.floors {
-            let handed = offer.hand_out(session, queue, (*priority, *floor), claimed)?;
-            let is_full = claimed.len() as i32 >= offer.quantity;
-            let ended = handed.last.filter(|_| is_full).unwrap_or(latest);
-            *floor = ended.min(latest).max(*floor);
-            if is_full {
+        let is_full = |claimed: &[Claimed]| claimed.len() as i32 >= offer.quantity;
+        for floor in &mut self.floors {
+            let place = (floor.priority, floor.since);
+            let mut last = None;
+            if let Some(week) = floor.week(queue)? {
+                last = offer.hand_out_of(session, &week, place, floor.until, claimed)?;
+            }
+            if !is_full(claimed) {
+                last = offer.hand_out(session, queue, place, claimed)?.last.or(last);
+            }
+            let ended = last.filter(|_| is_full(claimed)).unwrap_or(latest);
+            floor.since = ended.min(latest).max(floor.since);
+            if is_full(claimed) {
                 break;
             }
         }
-        self.remember(queue);
         Ok(())
+    }
+}
+
+impl Floor {
+    /// Notes the week of an instant, and until when no other week has a run that is ready.
+    fn stay_in_week_of(
+        &mut self,
+        session: &Session,
+        queue: &QueueName,
+        at: Option<Timestamp>,
+    ) -> Result<()> {
+        let Some(at) = at else { return Ok(()) };
+        let start = at.week_start();
+        let end = start.plus_seconds(7.0 * 86_400.0);
+        let values = params![self.priority, uuid::floor(start)?, uuid::floor(end)?];
+        let beyond = session.run(&BEYOND, queue, values)?.only()?.get(0)?;
+        self.until = beyond.unwrap_or(Timestamp::INFINITY);
+        self.week = at.week_tag();
+        Ok(())
+    }
+
+    fn week<'a>(&self, queue: &'a QueueName) -> Result<Option<Week<'a>>> {
+        match &self.week {
+            Some(tag) if self.since < self.until => week::Week::find(queue, tag),
+            _ => Ok(None),
+        }
     }
 }
 
 fn published(session: &Session, queue: &QueueName) -> Result<Published> {
     let values = params![session.now(), queue.as_str()];
     let row = session.run(&PUBLISHED, &Own, values)?.only()?;
-    let priorities: Vec<i16> = row.get(4)?.unwrap_or_default();
-    let floors: Vec<Timestamp> = row.get(5)?.unwrap_or_default();
+    let priorities: Vec<i16> = row.get(5)?.unwrap_or_default();
+    let floors: Vec<Timestamp> = row.get(6)?.unwrap_or_default();
+    let weeks: Vec<Option<String>> = row.get(7)?.unwrap_or_default();
+    let untils: Vec<Timestamp> = row.get(8)?.unwrap_or_default();
+    let floors = priorities
+        .into_iter()
+        .zip(floors)
+        .zip(weeks)
+        .zip(untils)
+        .map(|(((priority, since), week), until)| Floor { priority, since, week, until });
     Ok(Published {
         goes_on: row.need(0)?,
-        looked_at: row.get(1)?,
-        littered: row.get(2)?.unwrap_or(false),
-        overdue: row.get(3)?.unwrap_or(false),
-        floors: priorities.into_iter().zip(floors).collect(),
+        overdue: row.get(4)?.unwrap_or(false),
+        front: Front {
+            floors: floors.collect(),
+            as_of: row.get(1)?,
+            blocks: row.get(2)?.unwrap_or(0),
+            seconds: row.get(3)?.unwrap_or(0.0),
+            looks: 0,
+        },
     })
 }
 

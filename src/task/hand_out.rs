@@ -5,11 +5,15 @@
 //! a timeout woke, is left to one long statement that knows all of it and costs several times as much,
 //! most of that before it has read a row: its many parts are made ready each time.
 
+use std::collections::HashMap;
+
 use super::options::Cancellation;
 use crate::error::Result;
 use crate::params;
+use crate::pg::plan::Scope;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
+use crate::queue::week::Week;
 
 /// A run handed to a worker, with what it needs of its task.
 pub struct Claimed {
@@ -26,6 +30,8 @@ pub struct Claimed {
 }
 
 static HEAD: Statement = Statement::new(include_str!("../../sql/task/head.sql"));
+static HEAD_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/head_of_week.sql"));
+static TASKS_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/tasks_of_week.sql"));
 static TAKE: Statement = Statement::new(include_str!("../../sql/task/take.sql"));
 static TAKE_ONE: Statement = Statement::new(include_str!("../../sql/task/take_one.sql"));
 static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
@@ -42,6 +48,9 @@ struct Ready {
     claimed: Claimed,
     attempt_ends_at: Option<Timestamp>,
 }
+
+/// Where in the line to begin: a priority, and the instant from which on runs became ready.
+pub type Place = (i16, Timestamp);
 
 /// What came of handing out runs of one priority.
 pub struct Handed {
@@ -60,7 +69,7 @@ impl Offer<'_> {
         &self,
         session: &Session,
         queue: &QueueName,
-        (priority, since): (i16, Timestamp),
+        (priority, since): Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
         let wanted = self.quantity - claimed.len() as i32;
@@ -69,29 +78,80 @@ impl Offer<'_> {
         let mut handed = Handed { blocks: session.blocks_looked_at() - began, last: None };
         let mut ready = Vec::with_capacity(head.len());
         for row in head {
-            match plain(session, row)? {
+            match plain(session, row, row, 7)? {
                 Some(run) => ready.push(run),
                 None => {
                     handed.last = self.pick(session, queue, (priority, since), claimed)?;
                     return Ok(handed);
                 }
             }
-            handed.last = row.get(17)?;
+            handed.last = row.get(5)?;
         }
-        self.take(session, queue, &ready)?;
-        claimed.extend(ready.into_iter().map(|run| run.claimed));
+        self.take(session, queue, ready, claimed)?;
         Ok(handed)
     }
 
-    fn take(&self, session: &Session, queue: &QueueName, ready: &[Ready]) -> Result<()> {
+    /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`.
+    /// Returns when the last of them did. What the week's tables alone cannot decide is left to the
+    /// whole.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn hand_out_of(
+        &self,
+        session: &Session,
+        week: &Week,
+        (priority, since): Place,
+        until: Timestamp,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<Option<Timestamp>> {
+        let wanted = self.quantity - claimed.len() as i32;
+        let until = until.min(session.now());
+        let values = params![session.now(), wanted, priority, since, until];
+        let runs: Vec<Row> = session.run(&HEAD_OF_WEEK, week, values)?.into_iter().collect();
+        let mut last = None;
+        let mut ids = Vec::with_capacity(runs.len());
+        for run in &runs {
+            let id: Uuid = run.need(1)?;
+            if !week.holds(id) {
+                return Ok(None);
+            }
+            ids.push(id);
+        }
+        let tasks = session.run(&TASKS_OF_WEEK, week, params![ids.clone()])?;
+        if runs.is_empty() || tasks.len() != runs.len() {
+            return Ok(None);
+        }
+        let tasks = tasks
+            .into_iter()
+            .map(|row| Ok((*row.need::<Uuid>(0)?.as_bytes(), row)))
+            .collect::<Result<HashMap<[u8; 16], Row>>>()?;
+        let mut ready = Vec::with_capacity(runs.len());
+        for (run, id) in runs.into_iter().zip(ids) {
+            let Some(task) = tasks.get(id.as_bytes()) else { return Ok(None) };
+            let Some(one) = plain(session, run, *task, 1)? else { return Ok(None) };
+            ready.push(one);
+            last = run.get(5)?;
+        }
+        self.take(session, week, ready, claimed)?;
+        Ok(last)
+    }
+
+    fn take(
+        &self,
+        session: &Session,
+        scope: &impl Scope,
+        ready: Vec<Ready>,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<()> {
         let now = session.now();
-        match ready {
-            [] => Ok(()),
+        match &ready[..] {
+            [] => {}
             [run] => {
                 let Claimed { run_id, task_id, .. } = run.claimed;
                 let (ends_at, worker, until) = (run.attempt_ends_at, self.worker, self.until);
                 let values = params![run_id, task_id, ends_at, now, worker, until];
-                session.run(&TAKE_ONE, queue, values).map(drop)
+                session.run(&TAKE_ONE, scope, values)?;
             }
             runs => {
                 let values = params![
@@ -102,9 +162,11 @@ impl Offer<'_> {
                     self.worker,
                     self.until,
                 ];
-                session.run(&TAKE, queue, values).map(drop)
+                session.run(&TAKE, scope, values)?;
             }
         }
+        claimed.extend(ready.into_iter().map(|run| run.claimed));
+        Ok(())
     }
 
     /// The same, whatever stands at the head of the line: first as it comes, then, when something
@@ -113,7 +175,7 @@ impl Offer<'_> {
         &self,
         session: &Session,
         queue: &QueueName,
-        (priority, since): (i16, Timestamp),
+        (priority, since): Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Option<Timestamp>> {
         let mut last = None;
@@ -138,27 +200,40 @@ impl Offer<'_> {
     }
 }
 
-/// A row of head.sql that can be handed out as it is; none when it needs more.
-fn plain(session: &Session, row: Row) -> Result<Option<Ready>> {
+/// A run of head.sql that can be handed out as it is; none when it needs more. What is said of its task
+/// begins at a column of a row of its own or of the same one.
+fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<Ready>> {
     let now = session.now();
-    let (open, waits): (bool, bool) = (row.need(10)?, row.need(16)?);
+    let (waits, open): (bool, bool) = (run.need(6)?, task.need(from + 5)?);
     if !open || waits {
         return Ok(None);
     }
-    if let Some(rules) = row.get::<Jsonb>(11)? {
+    if let Some(rules) = task.get::<Jsonb>(from + 6)? {
         let rules = Cancellation::stored(&rules.to_text());
-        let (enqueued, attempts): (Timestamp, i32) = (row.need(12)?, row.need(14)?);
-        if rules.due(enqueued, row.get(13)?, attempts > 1) <= now {
+        let (enqueued, attempts): (Timestamp, i32) = (task.need(from + 7)?, task.need(from + 9)?);
+        if rules.due(enqueued, task.get(from + 8)?, attempts > 1) <= now {
             return Ok(None);
         }
     }
-    let timeout: Option<f64> = row.get(15)?;
+    let timeout: Option<f64> = task.get(from + 10)?;
     Ok(Some(Ready {
-        claimed: read(session, row)?,
+        claimed: Claimed {
+            run_id: run.need(0)?,
+            task_id: run.need(1)?,
+            attempt: run.need(2)?,
+            wake_event: run.get(3)?,
+            event_payload: session.keep(run.get(4)?),
+            task_name: task.need(from)?,
+            params: session.keep(task.get(from + 1)?),
+            retry_strategy: session.keep(task.get(from + 2)?),
+            max_attempts: task.get(from + 3)?,
+            headers: session.keep(task.get(from + 4)?),
+        },
         attempt_ends_at: timeout.map(|seconds| now.plus_seconds(seconds)),
     }))
 }
 
+/// A row of claim.sql.
 fn read(session: &Session, row: Row) -> Result<Claimed> {
     Ok(Claimed {
         run_id: row.need(0)?,

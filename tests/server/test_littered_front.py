@@ -173,11 +173,11 @@ def test_it_is_forgotten_when_the_snapshot_is_gone(connect):
         holder.execute("set transaction isolation level repeatable read")
         holder.execute("select 1")
         conn.execute("call live('tidy', %s)", (LIVES,))
-        look = "select is_littered from absurd.queue_front where queue_name = 'tidy'"
-        assert conn.execute(look).fetchone() == (True,)
+        look = "select blocks < %s from absurd.queue_front where queue_name = 'tidy'"
+        assert conn.execute(look, (BLOCKS,)).fetchone() == (False,)
     conn.execute("vacuum absurd.r_tidy")
     time.sleep(1)
     conn.execute("select absurd.claim_task('tidy', 'worker', 600, 1)")
-    assert conn.execute(look).fetchone() == (False,)
+    assert conn.execute(look, (BLOCKS,)).fetchone() == (True,)
     conn.execute("select absurd.drop_queue('tidy')")
-    assert conn.execute(look).fetchone() is None
+    assert conn.execute(look, (BLOCKS,)).fetchone() is None

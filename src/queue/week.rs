@@ -1,0 +1,69 @@
+//! One week of a partitioned queue, addressed by itself.
+//!
+//! A statement on the whole opens the tables and indexes of every week, though nearly all it does is in
+//! one. Where the week is known, its partitions are named instead.
+
+use super::QueueName;
+use super::name;
+use crate::error::{Error, Result};
+use crate::pg::catalog::{self, Right};
+use crate::pg::plan::Scope;
+use crate::pg::{Timestamp, Uuid, uuid};
+
+/// The tables of a week that statements name, with the rights that they need.
+const TABLES: [(&str, &[Right]); 3] = [
+    ("r", &[catalog::SELECT, catalog::UPDATE]),
+    ("t", &[catalog::SELECT, catalog::UPDATE]),
+    ("w", &[catalog::SELECT]),
+];
+
+/// A week's tables, as a scope of statements.
+pub struct Week<'a> {
+    queue: &'a QueueName,
+    tag: String,
+    /// Queue and tag, with what no name contains between them.
+    key: String,
+}
+
+impl<'a> Week<'a> {
+    /// The week with a tag, when its tables can stand for the whole in this call: they are attached, the
+    /// caller has the rights on them, and neither triggers nor row security of the whole would be
+    /// passed by.
+    ///
+    /// # Errors
+    /// Those of the catalogue's cache.
+    pub fn find(queue: &'a QueueName, tag: &str) -> Result<Option<Self>> {
+        for (prefix, rights) in TABLES {
+            let (whole, part) = (queue.relation(prefix, ""), queue.relation(prefix, tag));
+            if !catalog::stands_for(&part, &whole, rights)? {
+                return Ok(None);
+            }
+        }
+        let key = format!("{}\0{tag}", queue.as_str());
+        Ok(Some(Self { queue, tag: tag.to_owned(), key }))
+    }
+
+    /// Whether an id's rows lie in this week, if they do not lie in the default partition.
+    pub fn holds(&self, id: Uuid) -> bool {
+        tag_of(id).is_some_and(|tag| tag == self.tag)
+    }
+}
+
+/// The tag of the week that an id's rows belong to; none for an id without an instant.
+pub fn tag_of(id: Uuid) -> Option<String> {
+    uuid::timestamp(id).and_then(Timestamp::week_tag)
+}
+
+impl Scope for Week<'_> {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn expand(&self, sql: &'static str) -> String {
+        name::expand_in(sql, self.queue.as_str(), &self.tag)
+    }
+
+    fn missing(&self, message: &str) -> Option<Error> {
+        self.queue.missing(message)
+    }
+}
