@@ -5,7 +5,7 @@ select r.run_id, r.task_id, r.attempt, r.wake_event, r.event_payload, r.availabl
        exists (select from {w} w where w.run_id = r.run_id and w.timeout_at <= $1),
        t.task_name, t.params, t.retry_strategy, t.max_attempts, t.headers,
        t.state in ('pending', 'running', 'sleeping'), t.cancellation, t.enqueue_at,
-       t.first_started_at, t.attempts, t.attempt_timeout
+       t.first_started_at, t.attempts, t.attempt_timeout, t.workflow_step
   from {r} r
   join {t} t on t.task_id = r.task_id
  where r.state in ('pending', 'sleeping')

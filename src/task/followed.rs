@@ -3,7 +3,8 @@
 //! Whoever moves such a task must first have locked the root of its workflow run's tree. The ordinary
 //! verbs refuse it therefore, and these move it, once their caller has done so.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
 
 use super::{fail, lease};
 use crate::error::Result;
@@ -38,6 +39,32 @@ impl Attempt {
     pub fn reason_text(&self) -> String {
         self.reason.map_or_else(|| "null".to_owned(), Jsonb::to_text)
     }
+}
+
+/// Runs that a backend remembers to have handed out with a task that steps follow.
+const EXPECTED: usize = 64;
+
+thread_local! {
+    static HANDED_OUT: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Remembers that steps follow the task of a run which is handed out: who completes it here need not
+/// try the ordinary way first. Only an expectation, for whoever asks must look.
+pub fn expect(run: Uuid) {
+    HANDED_OUT.with_borrow_mut(|runs| {
+        if runs.len() == EXPECTED {
+            runs.pop_front();
+        }
+        runs.push_back(run);
+    });
+}
+
+/// Whether [`expect`] was told of the run; it is forgotten then.
+pub fn is_expected(run: Uuid) -> bool {
+    HANDED_OUT.with_borrow_mut(|runs| {
+        let place = runs.iter().position(|one| *one == run);
+        place.and_then(|place| runs.remove(place)).is_some()
+    })
 }
 
 static COMPLETE: Statement = Statement::new(include_str!("../../sql/task/complete_followed.sql"));

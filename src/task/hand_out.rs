@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::followed;
 use super::options::Cancellation;
 use crate::error::Result;
 use crate::params;
@@ -216,9 +217,13 @@ fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<R
         }
     }
     let timeout: Option<f64> = task.get(from + 10)?;
+    let run_id = run.need(0)?;
+    if task.get(from + 11)? == Some(true) {
+        followed::expect(run_id);
+    }
     Ok(Some(Ready {
         claimed: Claimed {
-            run_id: run.need(0)?,
+            run_id,
             task_id: run.need(1)?,
             attempt: run.need(2)?,
             wake_event: run.get(3)?,

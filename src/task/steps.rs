@@ -36,6 +36,7 @@ pub struct Found {
 }
 
 static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn_steps.sql"));
+static SPAWN_ONE: Statement = Statement::new(include_str!("../../sql/task/spawn_step.sql"));
 
 /// Spawns tasks in one statement, available now; returns their ids in the order of `tasks`.
 pub fn spawn(session: &Session, queue: &QueueName, tasks: &[StepTask]) -> Result<Vec<Uuid>> {
@@ -43,6 +44,24 @@ pub fn spawn(session: &Session, queue: &QueueName, tasks: &[StepTask]) -> Result
         return Ok(Vec::new());
     }
     let ids = ids(session, tasks.len())?;
+    if let [task] = tasks {
+        let values = params![
+            ids[0],
+            session.new_id()?,
+            task.name,
+            task.params,
+            task.headers,
+            task.retry_strategy,
+            task.max_attempts,
+            limit(task),
+            task.leave_late,
+            task.workflow_run,
+            session.now(),
+        ];
+        session.run(&SPAWN_ONE, queue, values)?;
+        ready::announce(session, queue, session.now())?;
+        return Ok(ids);
+    }
     let text = |value: &dyn Fn(&StepTask) -> Option<String>| -> Vec<Option<String>> {
         tasks.iter().map(value).collect()
     };

@@ -11,7 +11,7 @@ use crate::task::followed::Outcome;
 use crate::task::hand_out::Claimed;
 use crate::task::options::RetryOptions;
 use crate::task::spawn::Spawned;
-use crate::task::{self, batch, cancel, complete, fail, retry};
+use crate::task::{self, batch, cancel, complete, fail, lease, retry};
 use crate::workflow::link;
 
 /// Claims runs, after the sweeps and after letting workflow runs go on that are due in the queue.
@@ -41,9 +41,15 @@ pub fn complete(
     run: Uuid,
     payload: Option<Jsonb>,
 ) -> Result<()> {
+    if task::followed::is_expected(run) && followed::complete(session, queue, run, payload)? {
+        return Ok(());
+    }
     match complete::run(session, queue, run, payload)? {
         Outcome::Done => Ok(()),
-        Outcome::Refused => followed::complete(session, queue, run, payload),
+        Outcome::Refused => match followed::complete(session, queue, run, payload)? {
+            true => Ok(()),
+            false => Err(lease::refusal(session, queue, run)?),
+        },
         Outcome::Joined(task) => tell(session, vec![task]),
     }
 }

@@ -88,7 +88,7 @@ impl Held<'_> {
     }
 }
 
-/// Completes a run whose task steps follow, and moves their runs on.
+/// Completes a run whose task steps follow, and moves their runs on. False when none do.
 ///
 /// # Errors
 /// As complete_run for any task.
@@ -97,12 +97,10 @@ pub fn complete(
     queue: &QueueName,
     run: crate::pg::Uuid,
     payload: Option<Jsonb>,
-) -> Result<()> {
-    let Some(held) = take(session, queue, run)? else {
-        return Err(lease::refusal(session, queue, run)?);
-    };
+) -> Result<bool> {
+    let Some(held) = take(session, queue, run)? else { return Ok(false) };
     if !task::complete(session, queue, run, payload)? {
-        return late(session, queue, run);
+        return late(session, queue, run).map(|()| true);
     }
     let result = payload.map_or_else(Json::null, rows::of_jsonb);
     let (ended, attempts) = (vec![held.task], natural(held.attempts));
@@ -110,7 +108,8 @@ pub fn complete(
         session,
         |step| Stimulus::TaskCompleted { step, result: result.clone(), attempts },
         |root| inbox::put_ended(session, ended, root),
-    )
+    )?;
+    Ok(true)
 }
 
 /// Fails a run whose task steps follow, and moves their runs on.
