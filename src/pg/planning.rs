@@ -122,7 +122,8 @@ unsafe fn is_marked(text: *const c_char) -> bool {
 }
 
 /// The planner's switches that decide between an index and everything else. JIT is among them because
-/// the cost of a node that is switched off would invite it.
+/// the cost of a node that is switched off would invite it. Sorting is not: to lock a few rows in an order,
+/// the planner would then read the whole index that has it.
 #[derive(Clone, Copy)]
 struct Switches([bool; 6]);
 

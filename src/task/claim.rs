@@ -133,7 +133,7 @@ fn in_front(
             None => break,
         }
     }
-    front.remember(queue);
+    front.keep(queue);
     Ok(claimed)
 }
 

@@ -27,10 +27,13 @@ use crate::pg::{Session, Statement, Timestamp, Uuid, lock, uuid};
 use crate::queue::week::{self, Week};
 use crate::queue::{QueueName, provision};
 
-/// Blocks that a claim looks at when nothing is in its way, and that each run and each priority adds.
-/// Twenty more are some thousand entries to step over, which take as long as the claim itself.
+/// Blocks that a claim looks at when nothing is in its way, and that each run adds. Twenty more are some
+/// thousand entries to step over, which take as long as the claim itself.
 const BLOCKS: i64 = 64;
 const BLOCKS_EACH: i64 = 24;
+/// Blocks of a look at everything that make the queue an ordinary one again, and that each priority adds.
+const CALM: i64 = 40;
+const CALM_EACH: i64 = 8;
 /// Blocks that a claim which came back short may look at, some milliseconds: as much as a queue of a
 /// year's weeks takes.
 const AFFORDABLE: i64 = 1000;
@@ -127,13 +130,13 @@ struct Published {
 
 /// Notes how many blocks an ordinary claim of so many runs looked at.
 pub fn note(session: &Session, queue: &QueueName, blocks: i64, quantity: i32) {
-    if is_costly(blocks, i64::from(quantity)) && is_used(session) {
+    if blocks > BLOCKS + BLOCKS_EACH * i64::from(quantity) && is_used(session) {
         Front::default().remember(queue);
     }
 }
 
-fn is_costly(blocks: i64, rows: i64) -> bool {
-    blocks > BLOCKS + BLOCKS_EACH * rows
+fn forget(queue: &QueueName) {
+    FRONTS.with_borrow_mut(|fronts| fronts.remove(queue.as_str()));
 }
 
 /// A clock that is set by hand says nothing about what others did meanwhile, and a transaction that
@@ -151,8 +154,19 @@ impl Front {
         found.filter(|_| is_used(session))
     }
 
-    /// Remembers it for the next claim.
-    pub fn remember(self, queue: &QueueName) {
+    /// Keeps it for the next claim, unless the queue has become an ordinary one.
+    pub fn keep(self, queue: &QueueName) {
+        match self.is_calm() {
+            true => forget(queue),
+            false => self.remember(queue),
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        self.blocks <= CALM + CALM_EACH * self.floors.len() as i64
+    }
+
+    fn remember(self, queue: &QueueName) {
         FRONTS.with_borrow_mut(|fronts| {
             if fronts.len() >= QUEUES {
                 fronts.clear();
@@ -175,8 +189,8 @@ impl Front {
         }
         let holds = HOLDS.max(HOLDS_TIMES * self.seconds);
         if is_within(self.as_of, holds, now) {
-            if was_told && !is_costly(self.blocks, self.floors.len() as i64) {
-                FRONTS.with_borrow_mut(|fronts| fronts.remove(queue.as_str()));
+            if was_told && self.is_calm() {
+                forget(queue);
                 return Ok(None);
             }
             return Ok(Some(Duties { overdue, goes_on, looked: false }));
@@ -289,6 +303,7 @@ impl Front {
             }
             if !is_full(claimed) {
                 last = offer.hand_out(session, queue, place, claimed)?.last.or(last);
+                floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| is_full(claimed)).unwrap_or(latest);
             floor.since = ended.min(latest).max(floor.since);
@@ -316,6 +331,16 @@ impl Floor {
         self.until = beyond.unwrap_or(Timestamp::INFINITY);
         self.week = at.week_tag();
         Ok(())
+    }
+
+    /// When older weeks have nothing more and what was handed out is of this one, stays in this one.
+    fn move_on(&mut self, session: &Session, queue: &QueueName, claimed: &[Claimed]) -> Result<()> {
+        let (Some(week), Some(last)) = (&self.week, claimed.last()) else { return Ok(()) };
+        let current = session.now().week_tag();
+        if current.as_ref() == Some(week) || week::tag_of(last.run_id) != current {
+            return Ok(());
+        }
+        self.stay_in_week_of(session, queue, Some(session.now()))
     }
 
     fn week<'a>(&self, queue: &'a QueueName) -> Result<Option<Week<'a>>> {
