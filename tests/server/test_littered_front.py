@@ -11,6 +11,8 @@ QUEUE = "littered"
 LIVES = 6000
 # Blocks that a claim of one may look at. Stepping over the entries of so many lives takes hundreds.
 BLOCKS = 120
+# A second, with what a busy machine adds to it.
+A_SECOND = 1.5
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +92,7 @@ def test_a_late_commit_is_found_within_a_second(littered, connect):
         spawn(littered, "other")
         assert claim(littered) == ["other"]
     late.commit()
-    assert claimed_within(littered, "late", 5) < 1.2
+    assert claimed_within(littered, "late", 5) < A_SECOND
 
 
 def test_a_rolled_back_claim_is_found_within_a_second(littered, connect):
@@ -102,7 +104,7 @@ def test_a_rolled_back_claim_is_found_within_a_second(littered, connect):
         spawn(littered, "other")
         assert claim(littered) == ["other"]
     other.rollback()
-    assert claimed_within(littered, "tried", 5) < 1.2
+    assert claimed_within(littered, "tried", 5) < A_SECOND
 
 
 def test_a_higher_priority_is_found_within_a_second(littered):
@@ -112,14 +114,14 @@ def test_a_higher_priority_is_found_within_a_second(littered):
     spawn(littered, "urgent", '{"priority": 7}')
     began = time.monotonic()
     while claim(littered) != ["urgent"]:
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < A_SECOND
 
 
 def test_an_ended_lease_is_found_within_a_second(littered):
     spawn(littered, "left", '{"max_attempts": 2}')
     assert claim(littered, timeout=1) == ["left"]
     time.sleep(1)
-    assert claimed_within(littered, "left", 5) < 1.2
+    assert claimed_within(littered, "left", 5) < A_SECOND
 
 
 def test_a_claim_that_looks_and_rolls_back_leaves_it_to_others(littered, connect):
@@ -134,9 +136,9 @@ def test_a_claim_that_looks_and_rolls_back_leaves_it_to_others(littered, connect
     spawn(littered, "other")
     assert claim(littered) == ["other"]
     late.commit()
-    assert claimed_within(littered, "late", 5) < 2.2
+    assert claimed_within(littered, "late", 5) < 2 * A_SECOND
     other.rollback()
-    assert claimed_within(littered, "first", 5) < 1.2
+    assert claimed_within(littered, "first", 5) < A_SECOND
 
 
 def test_no_claim_loses_a_run(littered, connect):

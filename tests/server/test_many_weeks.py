@@ -9,6 +9,8 @@ import pytest
 QUEUE = "weeks"
 # Blocks that a claim of one may look at: one block of each index of each week would be more.
 BLOCKS = 120
+# A second, with what a busy machine adds to it.
+A_SECOND = 1.5
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_run_of_another_week_is_found_within_a_second(weekly):
         spawn(weekly, "new")
         if claim(weekly) == ["old"]:
             break
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < A_SECOND
 
 
 def test_a_woken_run_of_another_week_is_found_within_a_second(weekly):
