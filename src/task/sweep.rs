@@ -29,30 +29,22 @@ macro_rules! overdue {
 
 static OVERDUE: Statement = Statement::new(concat!("select ", overdue!()));
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
-static EXPIRED: Statement = Statement::new(
-    "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
+/// Running runs whose time is over, by the column that says when.
+const PAST: &str = "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
             exists (select from {w} w where w.run_id = r.run_id)
        from {r} r join {t} t on t.task_id = r.task_id
-      where r.state = 'running' and r.claim_expires_at is not null and r.claim_expires_at <= $1
-      order by r.claim_expires_at
+      where r.state = 'running' and r.<end> is not null and r.<end> <= $1
+      order by r.<end>
       limit $2
-        for no key update of r, t skip locked",
-);
+        for no key update of r, t skip locked";
+static EXPIRED: Statement = Statement::with(PAST, "<end>", "claim_expires_at");
+static OVERRUN: Statement = Statement::with(PAST, "<end>", "attempt_ends_at");
 /// Takes the waits of a run, and tells whether these are all: a client may be removing one.
 static TAKE_WAITS: Statement = Statement::new(
     "with held as materialized (
          select run_id from {w} where run_id = $1 for update skip locked
      )
      select (select count(*) from held) = (select count(*) from {w} where run_id = $1)",
-);
-static OVERRUN: Statement = Statement::new(
-    "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
-            exists (select from {w} w where w.run_id = r.run_id)
-       from {r} r join {t} t on t.task_id = r.task_id
-      where r.state = 'running' and r.attempt_ends_at is not null and r.attempt_ends_at <= $1
-      order by r.attempt_ends_at
-      limit $2
-        for no key update of r, t skip locked",
 );
 static CLOSE: Statement = Statement::new(
     "update {r} set state = 'cancelled', claimed_by = null, claim_expires_at = null
