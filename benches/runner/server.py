@@ -140,10 +140,9 @@ def timings(db: psycopg.Connection, procedure: str, *arguments) -> list[float]:
 def median_of(db: psycopg.Connection, procedure: str, queue: str, calls: int, *arguments, warm: int = 20) -> float:
     """The median of so many calls after some to warm up. When one takes over 10 ms (a run, where a
     call is for many), of five."""
-    # The very first call reads the catalogue and makes plans: it says nothing about the others.
-    timings(db, procedure, queue, 1, *arguments)
-    second = timings(db, procedure, queue, 1, *arguments)
-    if second and second[0] > 10_000:
+    # The first calls read the catalogue and make plans: they say nothing about the others.
+    first = timings(db, procedure, queue, 4, *arguments)
+    if first and min(first) > 10_000:
         calls, warm = 5, 1
     timings(db, procedure, queue, warm, *arguments)
     return statistics.median(timings(db, procedure, queue, calls, *arguments))
