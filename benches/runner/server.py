@@ -138,7 +138,7 @@ def timings(db: psycopg.Connection, procedure: str, *arguments) -> list[float]:
 
 
 def median_of(db: psycopg.Connection, procedure: str, queue: str, calls: int, *arguments, warm: int = 20) -> float:
-    """The median of so many calls after some to warm up. When one takes over 10 ms (a run, where a
+    """The median of so many calls after some to warm up. When each takes over 10 ms (a run, where a
     call is for many), of five."""
     # The first calls read the catalogue and make plans: they say nothing about the others.
     first = timings(db, procedure, queue, 4, *arguments)

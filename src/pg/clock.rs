@@ -15,16 +15,20 @@ use crate::error::{Error, Result};
 /// # Errors
 /// 22007 when the setting is not a timestamp.
 pub fn now() -> Result<Timestamp> {
-    match guc::fake_now() {
-        Some(text) if !text.trim().is_empty() => parse(&text),
+    match set() {
+        Some(text) => parse(&text),
         // SAFETY: reads the wall clock.
-        _ => Ok(Timestamp::from_micros(unsafe { pg_sys::GetCurrentTimestamp() })),
+        None => Ok(Timestamp::from_micros(unsafe { pg_sys::GetCurrentTimestamp() })),
     }
 }
 
 /// Whether [`now`] is what `absurd.fake_now` says.
 pub fn is_set() -> bool {
-    guc::fake_now().is_some_and(|text| !text.trim().is_empty())
+    set().is_some()
+}
+
+fn set() -> Option<String> {
+    guc::fake_now().filter(|text| !text.trim().is_empty())
 }
 
 /// Text as the input function of `timestamptz` reads it.

@@ -244,8 +244,8 @@ impl Front {
         self.seconds = clock.elapsed().as_secs_f64();
         self.looks += 1;
         // A priority that has none now may have some in a moment.
-        let known = self.floors.iter().map(|floor| floor.priority).chain([0]);
-        for priority in known.take(PRIORITIES) {
+        let known = self.floors.iter().map(|floor| floor.priority);
+        for priority in std::iter::once(0).chain(known).take(PRIORITIES) {
             if floors.iter().all(|floor| floor.priority != priority) {
                 let week = now.week_tag().filter(|_| is_partitioned);
                 let until = Timestamp::INFINITY;
