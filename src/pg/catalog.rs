@@ -1,6 +1,8 @@
 //! Questions that the catalogue's cache answers, without a statement.
 
-use std::ffi::{CString, c_char};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys;
 
@@ -13,6 +15,7 @@ unsafe extern "C-unwind" {
     fn pg_class_aclcheck(relation: pg_sys::Oid, role: pg_sys::Oid, mode: pg_sys::AclMode) -> u32;
     fn SearchSysCache1(cache: i32, key: pg_sys::Datum) -> pg_sys::HeapTuple;
     fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
+    fn pg_get_indexdef_string(index: pg_sys::Oid) -> *mut c_char;
     fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
 }
 
@@ -84,6 +87,38 @@ pub fn stands_for(part: &str, whole: &str, rights: &[Right]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// How many indexes a backend remembers to have compared.
+const COMPARED: usize = 4096;
+
+thread_local! {
+    static INDEXES: RefCell<HashMap<(u32, usize), bool>> = RefCell::default();
+}
+
+/// Whether an index is the one that `definition` describes: what `pg_get_indexdef` says after `USING`, blanks
+/// aside. The definition of an index never changes, so each is asked for once.
+///
+/// # Errors
+/// As [`id`].
+pub fn index_is(index: pg_sys::Oid, definition: &'static str) -> Result<bool> {
+    let key = (index.to_u32(), definition.as_ptr().addr());
+    if let Some(known) = INDEXES.with_borrow(|indexes| indexes.get(&key).copied()) {
+        return Ok(known);
+    }
+    // SAFETY: a C string in the call's memory; the closure's frame is plain.
+    let text = unsafe { CStr::from_ptr(guarded(|| pg_get_indexdef_string(index))?) };
+    let text = text.to_string_lossy();
+    let said = text.split_once(" USING ").map_or("", |(_, said)| said);
+    let words = |text: &str| text.split_whitespace().collect::<String>();
+    let is_it = words(said) == words(definition);
+    INDEXES.with_borrow_mut(|indexes| {
+        if indexes.len() >= COMPARED {
+            indexes.clear();
+        }
+        indexes.insert(key, is_it);
+    });
+    Ok(is_it)
 }
 
 /// What pg_class says of a relation.

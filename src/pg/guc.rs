@@ -6,6 +6,8 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static FAKE_NOW: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
+static DIRECT: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 /// Defines the settings; called once when the library is loaded.
 ///
 /// A value that an unprivileged session gave `absurd.fake_now` before the library was loaded is
@@ -19,6 +21,19 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"absurd.direct",
+        c"Lets the hottest functions read and write plain tables without the executor.",
+        c"Off, every row goes through a statement. The results are the same.",
+        &DIRECT,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+}
+
+/// The setting `absurd.direct`.
+pub fn is_direct() -> bool {
+    DIRECT.get()
 }
 
 /// The setting `absurd.fake_now`, as it was written.

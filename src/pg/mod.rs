@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod clock;
+pub mod direct;
 pub mod ereport;
 pub mod guc;
 pub mod json;

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use pgrx::{Uuid, pg_sys};
 
+use super::direct::Tables;
 use super::ereport::{self, guarded};
 use super::plan::{self, Scope, Statement};
 use super::row::Rows;
@@ -57,6 +58,7 @@ thread_local! {
 pub struct Session {
     now: Timestamp,
     depth: u32,
+    pub(super) tables: Tables,
     _backend: PhantomData<*const ()>,
 }
 
@@ -82,8 +84,10 @@ impl Session {
         // SAFETY: paired with SPI_finish below; on error the (sub)transaction's end disconnects.
         unsafe { guarded(|| SPI_connect())? };
         DEPTH.set(DEPTH.get() + 1);
-        let session = Self { now, depth: DEPTH.get(), _backend: PhantomData };
+        let tables = Tables::default();
+        let session = Self { now, depth: DEPTH.get(), tables, _backend: PhantomData };
         let value = f(&session)?;
+        session.close_tables()?;
         drop(session);
         // SAFETY: this call connected.
         unsafe { guarded(|| SPI_finish())? };

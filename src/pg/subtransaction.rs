@@ -37,7 +37,7 @@ impl Session {
             let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
             guarded(|| BeginInternalSubTransaction(std::ptr::null()))?;
             pg_sys::MemoryContextSwitchTo(context);
-            let outcome = f();
+            let outcome = self.apart(f);
             let ended = match &outcome {
                 Ok(_) => guarded(|| ReleaseCurrentSubTransaction()),
                 Err(_) => guarded(|| RollbackAndReleaseCurrentSubTransaction()),

@@ -6,6 +6,7 @@ pub mod partition;
 pub mod policy;
 pub mod provision;
 pub mod ready;
+pub mod rows;
 mod script;
 pub mod week;
 

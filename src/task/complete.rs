@@ -1,5 +1,6 @@
 //! complete_run: the work is done.
 
+use super::direct::complete::{self as direct, Settled};
 use super::followed::Outcome;
 use super::lease;
 use crate::error::Result;
@@ -30,15 +31,29 @@ pub fn run(
     run: Uuid,
     payload: Option<Jsonb>,
 ) -> Result<Outcome> {
+    match direct::run(session, queue, run, payload, false)? {
+        Some(Settled::Done) => return Ok(Outcome::Done),
+        Some(Settled::Refused) => return Ok(Outcome::Refused),
+        Some(Settled::TaskRefused) => return late(session, queue, run, payload),
+        None => {}
+    }
     let rows = session.run(&COMPLETE, queue, params![run, payload, session.now()])?;
     match rows.first().map(|row| row.need(0)).transpose()? {
         Some(true) => Ok(Outcome::Done),
         None => Ok(Outcome::Refused),
-        Some(false) => {
-            if let Some(row) = session.run(&TASK, queue, params![run, payload])?.first() {
-                return Ok(Outcome::Joined(row.need(0)?));
-            }
-            lease::settled(session, queue, run, rows).map(|()| Outcome::Done)
-        }
+        Some(false) => late(session, queue, run, payload),
+    }
+}
+
+/// The run is completed, its task was not.
+fn late(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    payload: Option<Jsonb>,
+) -> Result<Outcome> {
+    match session.run(&TASK, queue, params![run, payload])?.first() {
+        Some(row) => Ok(Outcome::Joined(row.need(0)?)),
+        None => Err(lease::task_has_ended(session, queue, run)?),
     }
 }

@@ -6,11 +6,15 @@
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 
+use super::direct::Tables;
+use super::direct::complete::{self as direct, Settled};
 use super::{fail, lease};
 use crate::error::Result;
 use crate::params;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
+use crate::pg::direct::Key;
 use crate::queue::QueueName;
+use crate::queue::rows::{runs, tasks};
 
 /// What an ordinary verb has come to.
 pub enum Outcome {
@@ -67,6 +71,46 @@ pub fn is_expected(run: Uuid) -> bool {
     })
 }
 
+/// The task of a run.
+pub struct Task {
+    pub id: Uuid,
+    pub attempts: i32,
+    pub is_followed: bool,
+    pub workflow_run: Option<uuid::Uuid>,
+}
+
+/// The task of a run, read without a statement; none in it when there is no such run, and none at all
+/// when a statement must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn direct_task_of(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+) -> Result<Option<Option<Task>>> {
+    let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
+    session.with_snapshot(|| {
+        let Some(mut found) = runs.find(&[Key::is(1, run)])? else { return Ok(None) };
+        if found {
+            let task: Uuid = runs.need(runs::TASK_ID)?;
+            match tasks.find(&[Key::is(1, task)])? {
+                None => return Ok(None),
+                Some(is_there) => found = is_there,
+            }
+        }
+        if !found {
+            return Ok(Some(None));
+        }
+        Ok(Some(Some(Task {
+            id: tasks.need(tasks::TASK_ID)?,
+            attempts: tasks.need(tasks::ATTEMPTS)?,
+            is_followed: tasks.get(tasks::WORKFLOW_STEP)? == Some(true),
+            workflow_run: tasks.get(tasks::WORKFLOW_RUN_ID)?,
+        })))
+    })
+}
+
 static COMPLETE: Statement = Statement::new(include_str!("../../sql/task/complete_followed.sql"));
 
 /// Completes a running run and its task; false when the run is not running.
@@ -79,6 +123,12 @@ pub fn complete(
     run: Uuid,
     payload: Option<Jsonb>,
 ) -> Result<bool> {
+    match direct::run(session, queue, run, payload, true)? {
+        Some(Settled::Done) => return Ok(true),
+        Some(Settled::Refused) => return Ok(false),
+        Some(Settled::TaskRefused) => return Err(lease::task_has_ended(session, queue, run)?),
+        None => {}
+    }
     let rows = session.run(&COMPLETE, queue, params![run, payload, session.now()])?;
     if rows.is_empty() {
         return Ok(false);

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::followed;
+use super::{direct, followed};
 use super::options::Cancellation;
 use crate::error::Result;
 use crate::params;
@@ -73,6 +73,14 @@ impl Offer<'_> {
         (priority, since): Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
+        match direct::claim::hand_out(session, queue, self, (priority, since), claimed)? {
+            None => {}
+            Some((handed, true)) => return Ok(handed),
+            Some((mut handed, false)) => {
+                handed.last = self.pick(session, queue, (priority, since), claimed)?;
+                return Ok(handed);
+            }
+        }
         let wanted = self.quantity - claimed.len() as i32;
         let began = session.blocks_looked_at();
         let head = session.run(&HEAD, queue, params![session.now(), wanted, priority, since])?;

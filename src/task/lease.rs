@@ -123,15 +123,18 @@ pub fn settled(session: &Session, queue: &QueueName, run: Uuid, rows: Rows) -> R
     match rows.first().map(|row| row.need(0)).transpose()? {
         Some(true) => Ok(()),
         // The run has moved already, its task had ended: the error undoes the statement.
-        Some(false) => {
-            let row = session.run(&STATES, queue, params![run])?.first();
-            let task_state = row.map(|row| row.get::<String>(2)).transpose()?.flatten();
-            let task = row.map(|row| row.need::<Uuid>(1)).transpose()?;
-            Err(match task {
-                Some(task) => why_not(queue, run, task, "running", task_state.as_deref()),
-                None => not_found(queue, run),
-            })
-        }
+        Some(false) => Err(task_has_ended(session, queue, run)?),
         None => Err(refusal(session, queue, run)?),
     }
+}
+
+/// The error for a run that was running while its task had ended.
+pub fn task_has_ended(session: &Session, queue: &QueueName, run: Uuid) -> Result<Error> {
+    let row = session.run(&STATES, queue, params![run])?.first();
+    let task_state = row.map(|row| row.get::<String>(2)).transpose()?.flatten();
+    let task = row.map(|row| row.need::<Uuid>(1)).transpose()?;
+    Ok(match task {
+        Some(task) => why_not(queue, run, task, "running", task_state.as_deref()),
+        None => not_found(queue, run),
+    })
 }

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod cancel;
 pub mod claim;
 pub mod complete;
+pub mod direct;
 pub mod fail;
 pub mod followed;
 pub mod front;

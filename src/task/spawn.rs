@@ -1,5 +1,6 @@
 //! spawn_task: a task with its first run.
 
+use super::direct::spawn::{self as direct, New};
 use super::options::{SpawnOptions, Start};
 use crate::error::{Error, Result};
 use crate::params;
@@ -96,7 +97,25 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     ];
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {
-        session.run(&SPAWN, queue, common)?;
+        let given = |name| order.raw_options.member(name).filter(|value| !value.is_null());
+        let new = New {
+            task: task_id,
+            run: run_id,
+            name: order.name,
+            params: Some(order.params),
+            headers: order.raw_options.member("headers"),
+            retry_strategy: given("retry_strategy"),
+            max_attempts: options.max_attempts,
+            cancellation: given("cancellation"),
+            available_at,
+            tenant: options.tenant_id.as_deref(),
+            workflow_run: order.workflow_run,
+            priority: options.priority,
+            step: None,
+        };
+        if !direct::run(session, queue, &new)? {
+            session.run(&SPAWN, queue, common)?;
+        }
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     };

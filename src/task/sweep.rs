@@ -60,6 +60,11 @@ pub struct Overdue {
 }
 
 impl Overdue {
+    /// Whether there are cancellation rules, leases and attempts that are overdue.
+    pub fn new(rules: bool, leases: bool, attempts: bool) -> Self {
+        Self { rules, leases, attempts }
+    }
+
     /// From a row that begins with the columns of `overdue!`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::view::View;
-use super::{Drive, inbox, load, rows};
+use super::{Drive, direct, inbox, load, rows};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Beside, Own, Statement};
@@ -50,6 +50,9 @@ fn take<'s>(
     queue: &QueueName,
     run: crate::pg::Uuid,
 ) -> Result<Option<Held<'s>>> {
+    if let Some(held) = take_directly(session, queue, run)? {
+        return Ok(held);
+    }
     let Some(row) = session.run(&TAKE, &Beside(queue), params![run])?.first() else {
         return Ok(None);
     };
@@ -62,6 +65,19 @@ fn take<'s>(
         _ => None,
     };
     Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive }))
+}
+
+/// As [`take`]; none when a statement must do it.
+fn take_directly<'s>(
+    session: &'s Session,
+    queue: &QueueName,
+    run: crate::pg::Uuid,
+) -> Result<Option<Option<Held<'s>>>> {
+    let Some(found) = task::direct_task_of(session, queue, run)? else { return Ok(None) };
+    let Some(task) = found.filter(|task| task.is_followed) else { return Ok(Some(None)) };
+    let Some(root) = direct::take_root(session, task.workflow_run)? else { return Ok(None) };
+    let drive = root.map(|(root, transition)| Drive::new(session, root, transition));
+    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive })))
 }
 
 impl Held<'_> {
@@ -77,13 +93,16 @@ impl Held<'_> {
             return inbox::try_roots(session, others(None)?);
         };
         let task = Uuid::from_bytes(*self.task.as_bytes());
-        for (view, steps) in load::followers(drive.session, task, drive.root)? {
+        let followers = load::followers(drive.session, task, drive.root)?;
+        for (view, steps) in followers.found {
             for step in steps {
                 drive.push(view.run.id, stimulus(step));
             }
             drive.keep(view);
         }
-        drive.tell(others(Some(drive.root))?);
+        if followers.others {
+            drive.tell(others(Some(drive.root))?);
+        }
         drive.finish().map(drop)
     }
 }

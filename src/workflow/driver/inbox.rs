@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::rows::{self, int};
 use super::view::View;
-use super::{Drive, admit, events, followed, lock};
+use super::{Drive, admit, direct, events, followed, lock};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::lock::{self as locks, EventSide};
@@ -174,6 +174,9 @@ fn roots(rows: Rows) -> Result<BTreeSet<Uuid>> {
 
 /// Takes up what has been left for the call's tree; says whether there was anything.
 pub fn take(drive: &mut Drive) -> Result<bool> {
+    if direct::has_stimuli(drive.session, drive.root)? == Some(false) {
+        return Ok(false);
+    }
     let taken = drive.session.run(&TAKE, &Own, params![drive.root])?;
     if taken.is_empty() {
         return Ok(false);

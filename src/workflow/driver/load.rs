@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::direct::{self, Followers};
 use super::rows::{self, SCOPE_COLUMNS, STEP_COLUMNS, run_columns, scope_columns, step_columns};
 use super::view::View;
 use crate::error::{Error, Result};
@@ -60,11 +61,10 @@ fn of_row<'s>(session: &'s Session, row: &Row, at: usize) -> Result<View<'s>> {
 
 /// The steps of one tree that follow a task, each with its run: mostly one, which then needs no more
 /// reading. A run comes once, with all its steps.
-pub fn followers<'s>(
-    session: &'s Session,
-    task: Uuid,
-    root: Uuid,
-) -> Result<Vec<(View<'s>, Vec<StepKey>)>> {
+pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Followers<'_>> {
+    if let Some(followers) = direct::followers(session, task, root)? {
+        return Ok(followers);
+    }
     let mut found: Vec<(View, Vec<StepKey>)> = Vec::new();
     for row in session.run(&FOLLOWERS, &Own, params![task, root])? {
         let run_at = SCOPE_COLUMNS + STEP_COLUMNS;
@@ -82,5 +82,6 @@ pub fn followers<'s>(
         keys.push(step.key);
         view.keep(Some(scope), Some(step));
     }
-    Ok(found)
+    // Whether others follow it has not been looked at.
+    Ok(Followers { found, others: true })
 }

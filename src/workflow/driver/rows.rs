@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::pg::value::Column;
 use crate::pg::{Jsonb, Row};
 use crate::workflow::json::Json;
 use crate::workflow::program::{NodeIx, Program, ScopeIx};
@@ -53,12 +54,31 @@ pub struct StoredRun {
     pub hash: String,
 }
 
+/// What records are read from, by the places of their columns.
+pub trait Fields {
+    /// # Errors
+    /// None but a damaged row's.
+    fn get<T: Column>(&self, place: usize) -> Result<Option<T>>;
+
+    /// # Errors
+    /// XX001 for a null.
+    fn need<T: Column>(&self, place: usize) -> Result<T> {
+        self.get(place)?.ok_or_else(|| corrupt(format!("a stored record lacks its field {place}")))
+    }
+}
+
+impl Fields for Row {
+    fn get<T: Column>(&self, place: usize) -> Result<Option<T>> {
+        Self::get(self, place)
+    }
+}
+
 fn corrupt(what: impl Into<String>) -> Error {
     Error::Corrupt { what: what.into() }
 }
 
 /// A count or an index, which is never negative.
-pub fn number(row: &Row, column: usize) -> Result<u32> {
+pub fn number(row: &impl Fields, column: usize) -> Result<u32> {
     natural(row.need::<i32>(column)?)
 }
 
@@ -66,12 +86,12 @@ fn natural(value: i32) -> Result<u32> {
     u32::try_from(value).map_err(|_| corrupt("a stored count of a workflow run is negative"))
 }
 
-pub fn optional_number(row: &Row, column: usize) -> Result<Option<u32>> {
+pub fn optional_number(row: &impl Fields, column: usize) -> Result<Option<u32>> {
     row.get::<i32>(column)?.map(natural).transpose()
 }
 
 /// A `jsonb` that is unpacked when it is asked for, if it is. The row lives as long as the call.
-pub fn json(row: &Row, column: usize) -> Result<Option<Json>> {
+pub fn json(row: &impl Fields, column: usize) -> Result<Option<Json>> {
     Ok(row.get::<Jsonb>(column)?.map(of_jsonb))
 }
 
@@ -88,12 +108,12 @@ pub fn node(program: &Program, index: u32) -> Result<NodeIx> {
     Err(corrupt(format!("a stored step names node {index}, which its workflow does not have")))
 }
 
-pub fn key(program: &Program, row: &Row, scope: usize, at: usize) -> Result<StepKey> {
+pub fn key(program: &Program, row: &impl Fields, scope: usize, at: usize) -> Result<StepKey> {
     Ok(StepKey { scope: ScopeId(number(row, scope)?), node: node(program, number(row, at)?)? })
 }
 
 /// Reads the columns of [`scope_columns`] from `at` on.
-pub fn scope(program: &Program, row: &Row, at: usize) -> Result<ScopeRec> {
+pub fn scope(program: &Program, row: &impl Fields, at: usize) -> Result<ScopeRec> {
     let definition = number(row, at + 1)?;
     if definition as usize >= program.scopes.len() {
         return Err(corrupt(format!(
@@ -123,7 +143,7 @@ pub fn scope(program: &Program, row: &Row, at: usize) -> Result<ScopeRec> {
 }
 
 /// Reads the columns of [`step_columns`] from `at` on.
-pub fn step(program: &Program, row: &Row, at: usize) -> Result<StepRec> {
+pub fn step(program: &Program, row: &impl Fields, at: usize) -> Result<StepRec> {
     let trigger = match (optional_number(row, at + 7)?, row.get(at + 8)?) {
         (Some(referrer), Some(succeeded)) => {
             Some(Trigger { referrer: node(program, referrer)?, succeeded })
@@ -155,7 +175,7 @@ pub fn step(program: &Program, row: &Row, at: usize) -> Result<StepRec> {
     })
 }
 
-fn tally(row: &Row, column: usize) -> Result<Tally> {
+fn tally(row: &impl Fields, column: usize) -> Result<Tally> {
     let Some(counts) = row.get::<Vec<i32>>(column)? else { return Ok(Tally::default()) };
     let [completed, failed, skipped] = counts[..] else {
         return Err(corrupt("a stored tally of a step is not of three counts"));
@@ -168,7 +188,7 @@ fn tally(row: &Row, column: usize) -> Result<Tally> {
 }
 
 /// Reads the columns of [`run_columns`] from `at` on.
-pub fn run(row: &Row, at: usize) -> Result<StoredRun> {
+pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
     let parent = match row.get::<Uuid>(at + 2)? {
         // The parent's step is checked against the parent's program when it is asked for.
         Some(run) => Some(Parent {

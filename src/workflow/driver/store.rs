@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::breakers;
+use super::{breakers, direct};
 use super::rows::{int, phase_text, status_text};
 use super::view::View;
 use crate::error::Result;
@@ -145,6 +145,7 @@ fn new_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
 fn changed_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
     match scopes {
         [] => {}
+        [c] if direct::put_scope(view, c)? => {}
         [c] => {
             let values = params![
                 view.run.id,
@@ -174,7 +175,7 @@ fn changed_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
 }
 
 fn steps(view: &View, steps: &[StepRec]) -> Result<()> {
-    if steps.is_empty() {
+    if steps.is_empty() || direct::put_steps(view, steps)? {
         return Ok(());
     }
     let moment = |moment: Option<Moment>| moment.map(|moment| moment.0);

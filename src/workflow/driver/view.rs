@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::breakers;
+use super::{breakers, direct};
 use super::rows::{self, scope_columns, step_columns};
 use crate::error::{Error, Result};
 use crate::params;
@@ -253,8 +253,13 @@ impl Host for View<'_> {
         unknown.sort_unstable();
         unknown.dedup();
         let (scopes, nodes): (Vec<i32>, Vec<i32>) = unknown.iter().copied().map(place).unzip();
-        let found = self.ask(&STEPS, params![self.run.id, scopes, nodes])?;
-        self.steps_of(found)?;
+        match direct::some_steps(self.session, &self.program, &self.run, &unknown)? {
+            Some(found) => found.into_iter().for_each(|step| self.keep(None, Some(step))),
+            None => {
+                let found = self.ask(&STEPS, params![self.run.id, scopes, nodes])?;
+                self.steps_of(found)?;
+            }
+        }
         for key in unknown {
             self.steps.entry(key).or_insert(None);
         }

@@ -1,0 +1,36 @@
+//! Rows of one table, read and written without a statement.
+//!
+//! What a short statement costs is mostly not its rows. The executor makes its nodes, expressions and
+//! tuple descriptors anew with every execution, 10 to 40 us for what then takes 2 to 10: of a step of a
+//! workflow, an eighth was reading and writing. So the hottest paths go to tables and indexes the way
+//! the catalogue's own code does: look a row up by index under a snapshot, form its successor, hand it to
+//! the table's access method and to its indexes, with the executor's own functions for constraints and
+//! index entries.
+//!
+//! Every such path has a statement that does the same, and leaves to it whatever is not plain: a table
+//! that is partitioned, or has triggers, rules, row security or generated columns; a caller without the
+//! rights; a snapshot that the transaction keeps; a row that somebody else has changed meanwhile.
+
+mod ffi;
+mod index;
+mod rows;
+mod table;
+
+pub use index::{Direction, Key, Which};
+pub use rows::Change;
+pub use table::{Access, Layout, Table};
+pub(super) use table::Tables;
+
+/// Names the columns of a table that a direct path reads or writes: a constant for each, and the
+/// [`Layout`] that they are places in.
+#[macro_export]
+macro_rules! layout {
+    ($($constant:ident $name:literal $kind:ident,)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
+        enum Place { $($constant),* }
+        $(#[allow(dead_code)]
+        pub const $constant: usize = Place::$constant as usize;)*
+        pub static LAYOUT: $crate::pg::direct::Layout =
+            $crate::pg::direct::Layout(&[$(($name, $crate::pg::value::kind::$kind)),*]);
+    };
+}

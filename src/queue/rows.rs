@@ -1,0 +1,133 @@
+//! The tables of a queue as the direct path knows them: columns, and the indexes that it relies upon.
+
+use std::ffi::CString;
+use std::rc::Rc;
+
+use super::QueueName;
+use crate::error::Result;
+use crate::layout;
+use crate::pg::Session;
+use crate::pg::direct::{Access, Layout, Table, Which};
+
+pub mod runs {
+    use super::layout;
+
+    layout! {
+        RUN_ID "run_id" UUID,
+        TASK_ID "task_id" UUID,
+        ATTEMPT "attempt" INT4,
+        STATE "state" TEXT,
+        CLAIMED_BY "claimed_by" TEXT,
+        CLAIM_EXPIRES_AT "claim_expires_at" TIMESTAMPTZ,
+        AVAILABLE_AT "available_at" TIMESTAMPTZ,
+        WAKE_EVENT "wake_event" TEXT,
+        EVENT_PAYLOAD "event_payload" JSONB,
+        STARTED_AT "started_at" TIMESTAMPTZ,
+        COMPLETED_AT "completed_at" TIMESTAMPTZ,
+        RESULT "result" JSONB,
+        CREATED_AT "created_at" TIMESTAMPTZ,
+        LAST_HEARTBEAT "last_heartbeat" TIMESTAMPTZ,
+        TENANT_ID "tenant_id" TEXT,
+        PRIORITY "priority" INT2,
+        ATTEMPT_ENDS_AT "attempt_ends_at" TIMESTAMPTZ,
+    }
+}
+
+pub mod tasks {
+    use super::layout;
+
+    layout! {
+        TASK_ID "task_id" UUID,
+        TASK_NAME "task_name" TEXT,
+        PARAMS "params" JSONB,
+        HEADERS "headers" JSONB,
+        RETRY_STRATEGY "retry_strategy" JSONB,
+        MAX_ATTEMPTS "max_attempts" INT4,
+        CANCELLATION "cancellation" JSONB,
+        ENQUEUE_AT "enqueue_at" TIMESTAMPTZ,
+        FIRST_STARTED_AT "first_started_at" TIMESTAMPTZ,
+        STATE "state" TEXT,
+        ATTEMPTS "attempts" INT4,
+        LAST_ATTEMPT_RUN "last_attempt_run" UUID,
+        COMPLETED_PAYLOAD "completed_payload" JSONB,
+        TENANT_ID "tenant_id" TEXT,
+        WORKFLOW_RUN_ID "workflow_run_id" UUID,
+        CANCEL_DONE "cancel_done" BOOL,
+        WORKFLOW_STEP "workflow_step" BOOL,
+        ATTEMPT_TIMEOUT "attempt_timeout" FLOAT8,
+        LEAVE_LATE "leave_late" BOOL,
+    }
+}
+
+/// Of waits, only whether there are any is asked.
+pub static WAITS: Layout = Layout(&[]);
+
+/// Index of a queue: its table, its suffix, and what `pg_get_indexdef` says of it after `USING`.
+pub struct Index {
+    table: &'static str,
+    suffix: &'static str,
+    definition: &'static str,
+}
+
+pub static READY: Index = Index {
+    table: "r",
+    suffix: "rdy",
+    definition: "btree (priority DESC, available_at, run_id) \
+                 WHERE (state = ANY (ARRAY['pending'::text, 'sleeping'::text]))",
+};
+pub static LEASES: Index = Index {
+    table: "r",
+    suffix: "cei",
+    definition: "btree (claim_expires_at) \
+                 WHERE ((state = 'running'::text) AND (claim_expires_at IS NOT NULL))",
+};
+pub static ATTEMPTS: Index = Index {
+    table: "r",
+    suffix: "aei",
+    definition: "btree (attempt_ends_at) \
+                 WHERE ((state = 'running'::text) AND (attempt_ends_at IS NOT NULL))",
+};
+/// What Postgres makes of sql/task/deadline.sql.
+pub static RULES: Index = Index {
+    table: "t",
+    suffix: "due",
+    definition: "btree ((CASE WHEN (first_started_at IS NOT NULL) THEN CASE WHEN \
+        ((jsonb_typeof((cancellation -> 'max_duration'::text)) = 'number'::text) AND \
+        ((cancellation ->> 'max_duration'::text) ~ '^[0-9]{1,9}$'::text)) THEN \
+        (timezone('UTC'::text, first_started_at) + \
+        make_interval(secs => ((cancellation ->> 'max_duration'::text))::double precision)) \
+        ELSE NULL::timestamp without time zone END WHEN (attempts <= 1) THEN CASE WHEN \
+        ((jsonb_typeof((cancellation -> 'max_delay'::text)) = 'number'::text) AND \
+        ((cancellation ->> 'max_delay'::text) ~ '^[0-9]{1,9}$'::text)) THEN \
+        (timezone('UTC'::text, enqueue_at) + \
+        make_interval(secs => ((cancellation ->> 'max_delay'::text))::double precision)) \
+        ELSE NULL::timestamp without time zone END ELSE NULL::timestamp without time zone END)) \
+        WHERE ((cancellation IS NOT NULL) AND (cancel_done IS NULL))",
+};
+
+impl Index {
+    /// The name of a queue's index of this kind.
+    pub fn name(&self, queue: &QueueName) -> CString {
+        // A queue's name comes from SQL text, which has no zero byte.
+        CString::new(queue.relation(self.table, self.suffix)).unwrap_or_default()
+    }
+
+    /// The index of that name.
+    pub fn named<'a>(&self, name: &'a CString) -> Which<'a> {
+        Which::Named(name, self.definition)
+    }
+}
+
+/// A queue's table for direct use; none when statements must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn open(
+    session: &Session,
+    queue: &QueueName,
+    prefix: &str,
+    layout: &'static Layout,
+    access: Access,
+) -> Result<Option<Rc<Table>>> {
+    session.table(&queue.relation(prefix, ""), layout, access)
+}

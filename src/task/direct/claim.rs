@@ -1,0 +1,225 @@
+//! Claims.
+
+use super::Tables;
+use crate::error::Result;
+use crate::params;
+use crate::pg::direct::{Access, Change, Direction, Key, Layout, Table, Which};
+use crate::pg::{Jsonb, Param, Session, Timestamp, Uuid};
+use crate::queue::QueueName;
+use crate::queue::rows::{ATTEMPTS, Index, LEASES, READY, RULES, runs, tasks};
+use crate::task::followed;
+use crate::task::hand_out::{Claimed, Handed, Offer, Place};
+use crate::task::options::Cancellation;
+use crate::task::state::State;
+use crate::task::sweep::Overdue;
+
+/// What a look at a queue's indexes has shown.
+pub struct Seen {
+    pub overdue: Overdue,
+    /// The highest and the lowest priority of waiting runs.
+    pub priorities: Option<(i16, i16)>,
+}
+
+/// Looks at what is overdue and which priorities have runs waiting; none when statements must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
+    let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
+    let now = session.now();
+    let is_past = |table: &Table, index: &Index, key| {
+        table.first(index.named(&index.name(queue)), &[key], Direction::Forward)
+    };
+    let end = |direction| -> Result<Option<Option<i16>>> {
+        match runs.first(READY.named(&READY.name(queue)), &[], direction)? {
+            None => Ok(None),
+            Some(false) => Ok(Some(None)),
+            Some(true) => runs.get(runs::PRIORITY).map(Some),
+        }
+    };
+    session.with_snapshot(|| {
+        let overdue = [
+            is_past(&tasks, &RULES, Key::upto_in_utc(1, now))?,
+            is_past(&runs, &LEASES, Key::upto(1, now))?,
+            is_past(&runs, &ATTEMPTS, Key::upto(1, now))?,
+        ];
+        let [Some(rules), Some(leases), Some(attempts)] = overdue else { return Ok(None) };
+        let Some(highest) = end(Direction::Forward)? else { return Ok(None) };
+        let lowest = match highest {
+            None => None,
+            Some(_) => match end(Direction::Backward)? {
+                None => return Ok(None),
+                Some(lowest) => lowest,
+            },
+        };
+        let overdue = Overdue::new(rules, leases, attempts);
+        Ok(Some(Seen { overdue, priorities: highest.zip(lowest) }))
+    })
+}
+
+static ANY: Layout = Layout(&[]);
+
+/// Whether workflow runs of a queue have something to go on with; none when statements must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
+    let open = |name| session.table(name, &ANY, Access::ReadOwn);
+    let timers = open("workflow_timer")?;
+    let stimuli = open("workflow_stimulus")?;
+    let (Some(timers), Some(stimuli)) = (timers, stimuli) else { return Ok(None) };
+    session.with_snapshot(|| {
+        let due = Which::Named(c"workflow_timer_due", "btree (queue_name, due_at)");
+        let left = Which::Named(c"workflow_stimulus_queue", "btree (queue_name, arrived_at)");
+        let of_queue = || Key::is(1, queue.as_str());
+        let keys = [of_queue(), Key::upto(2, session.now())];
+        let due = timers.first(due, &keys, Direction::Forward)?;
+        let left = stimuli.first(left, &[of_queue()], Direction::Forward)?;
+        Ok(due.zip(left).map(|(due, left)| due || left))
+    })
+}
+
+/// A ready run with its task, as it was read.
+struct Ready {
+    claimed: Claimed,
+    first_started_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+}
+
+/// What stands next in the line.
+enum Next {
+    Ready(Box<Ready>),
+    /// It cannot be handed out: its task is gone.
+    Gone,
+    /// What is to be done with it takes more than this.
+    Special,
+}
+
+/// Hands out ready runs of one priority, oldest first, as [`Offer::hand_out`] does. Says beside whether
+/// that was all; none when statements must be used for the whole.
+///
+/// # Errors
+/// Postgres's own.
+pub fn hand_out(
+    session: &Session,
+    queue: &QueueName,
+    offer: &Offer,
+    (priority, since): Place,
+    claimed: &mut Vec<Claimed>,
+) -> Result<Option<(Handed, bool)>> {
+    let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
+    let began = session.blocks_looked_at();
+    let mut spent = 0;
+    session.with_snapshot(|| {
+        let name = READY.name(queue);
+        let keys = [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())];
+        let Some(scan) = tables.runs.scan(READY.named(&name), &keys, Direction::Forward)? else {
+            return Ok(None);
+        };
+        let mut handed = Handed { blocks: 0, last: None };
+        let mut is_all = true;
+        while (claimed.len() as i32) < offer.quantity && scan.next()? {
+            let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
+            match next(session, &tables)? {
+                Next::Gone => {}
+                Next::Special => {
+                    is_all = false;
+                    break;
+                }
+                Next::Ready(ready) => {
+                    let before = session.blocks_looked_at();
+                    if take(session, &tables, offer, &ready)? {
+                        if tables.tasks.get(tasks::WORKFLOW_STEP)? == Some(true) {
+                            followed::expect(ready.claimed.run_id);
+                        }
+                        claimed.push(ready.claimed);
+                        handed.last = available_at;
+                    }
+                    spent += session.blocks_looked_at() - before;
+                }
+            }
+        }
+        scan.end()?;
+        // What was looked at to find them, not to take them.
+        handed.blocks = session.blocks_looked_at() - began - spent;
+        Ok(Some((handed, is_all)))
+    })
+}
+
+fn next(session: &Session, tables: &Tables) -> Result<Next> {
+    let Tables { runs, tasks, waits } = tables;
+    let (run_id, task_id): (Uuid, Uuid) = (runs.need(runs::RUN_ID)?, runs.need(runs::TASK_ID)?);
+    let (waiting, task) = (waits.find(&[Key::is(1, run_id)])?, tasks.find(&[Key::is(1, task_id)])?);
+    match (waiting, task) {
+        (Some(false), Some(true)) => {}
+        (Some(_), Some(false)) => return Ok(Next::Gone),
+        _ => return Ok(Next::Special),
+    }
+    if !tables.task_is_open()? {
+        return Ok(Next::Special);
+    }
+    let first_started_at = tasks.get(tasks::FIRST_STARTED_AT)?;
+    if let Some(rules) = tasks.get::<Jsonb>(tasks::CANCELLATION)? {
+        let rules = Cancellation::stored(&rules.to_text());
+        let enqueued: Timestamp = tasks.need(tasks::ENQUEUE_AT)?;
+        let is_retry = tasks.need::<i32>(tasks::ATTEMPTS)? > 1;
+        if rules.due(enqueued, first_started_at, is_retry) <= session.now() {
+            return Ok(Next::Special);
+        }
+    }
+    let timeout: Option<f64> = tasks.get(tasks::ATTEMPT_TIMEOUT)?;
+    let claimed = Claimed {
+        run_id,
+        task_id,
+        attempt: runs.need(runs::ATTEMPT)?,
+        wake_event: runs.get(runs::WAKE_EVENT)?,
+        event_payload: session.keep(runs.get(runs::EVENT_PAYLOAD)?),
+        task_name: tasks.need(tasks::TASK_NAME)?,
+        params: session.keep(tasks.get(tasks::PARAMS)?),
+        retry_strategy: session.keep(tasks.get(tasks::RETRY_STRATEGY)?),
+        max_attempts: tasks.get(tasks::MAX_ATTEMPTS)?,
+        headers: session.keep(tasks.get(tasks::HEADERS)?),
+    };
+    let ends_at = timeout.map(|seconds| session.now().plus_seconds(seconds));
+    Ok(Next::Ready(Box::new(Ready { claimed, first_started_at, ends_at })))
+}
+
+/// Takes the run and the task that were read last; false when somebody else is at one of them. The run is
+/// locked first, since what has been changed cannot be left as it was.
+fn take(session: &Session, tables: &Tables, offer: &Offer, ready: &Ready) -> Result<bool> {
+    let now = session.now();
+    if tables.runs.lock()? != Change::Done {
+        return Ok(false);
+    }
+    let [running, first, run] = params![
+        State::Running.as_str(),
+        ready.first_started_at.unwrap_or(now),
+        ready.claimed.run_id,
+    ];
+    let task = [
+        (tasks::STATE, *running),
+        (tasks::FIRST_STARTED_AT, *first),
+        (tasks::LAST_ATTEMPT_RUN, *run),
+    ];
+    // Mostly nobody is at the task. Who only keeps its key, or holds it in this very transaction, lets
+    // it be locked.
+    if tables.tasks.update(&task, false)? != Change::Done {
+        if tables.tasks.lock()? != Change::Done {
+            return Ok(false);
+        }
+        tables.tasks.update_locked(&task)?;
+    }
+    let [worker, until, at, ends_at]: &[Param; 4] =
+        params![offer.worker, offer.until, now, ready.ends_at];
+    let run = [
+        (runs::STATE, *running),
+        (runs::CLAIMED_BY, *worker),
+        (runs::CLAIM_EXPIRES_AT, *until),
+        (runs::AVAILABLE_AT, *at),
+        (runs::STARTED_AT, *at),
+        (runs::LAST_HEARTBEAT, *at),
+        (runs::ATTEMPT_ENDS_AT, *ends_at),
+    ];
+    tables.runs.update_locked(&run)?;
+    Ok(true)
+}

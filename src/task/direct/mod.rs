@@ -1,0 +1,47 @@
+//! The hottest verbs on plain queues, without statements, see [`crate::pg::direct`]. Each has a statement
+//! that does the same, and says when that must be used.
+
+pub mod claim;
+pub mod complete;
+pub mod spawn;
+
+use std::rc::Rc;
+
+use super::state::State;
+use crate::error::Result;
+use crate::pg::Session;
+use crate::pg::direct::{Access, Table};
+use crate::queue::QueueName;
+use crate::queue::rows::{self, runs, tasks};
+
+/// The tables that verbs on runs read and write.
+pub struct Tables {
+    pub runs: Rc<Table>,
+    pub tasks: Rc<Table>,
+    pub waits: Rc<Table>,
+}
+
+impl Tables {
+    /// None when statements must be used.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn open(session: &Session, queue: &QueueName) -> Result<Option<Self>> {
+        let Some(runs) = rows::open(session, queue, "r", &runs::LAYOUT, Access::Write)? else {
+            return Ok(None);
+        };
+        let Some(tasks) = rows::open(session, queue, "t", &tasks::LAYOUT, Access::Write)? else {
+            return Ok(None);
+        };
+        let Some(waits) = rows::open(session, queue, "w", &rows::WAITS, Access::Read)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self { runs, tasks, waits }))
+    }
+
+    /// Whether the task that was read last is still to be worked on.
+    fn task_is_open(&self) -> Result<bool> {
+        let state = State::parse(&self.tasks.need::<String>(tasks::STATE)?);
+        Ok(state.is_some_and(|state| !state.is_final()))
+    }
+}
