@@ -94,6 +94,11 @@ impl Session {
         Ok(value)
     }
 
+    /// Whether no other call of the backend is under way around this one.
+    pub(super) fn is_outermost(&self) -> bool {
+        self.depth == 1
+    }
+
     /// The call's time.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -156,7 +161,7 @@ impl Session {
         how: impl FnOnce(pg_sys::SPIPlanPtr, *mut pg_sys::Datum, *const c_char) -> c_int,
     ) -> Result<Rows> {
         let _rights = if scope.is_owned() { rights::owner()? } else { None };
-        let plan = plan::get(statement, scope, params, self.depth == 1)?;
+        let plan = plan::get(statement, scope, params, self.is_outermost())?;
         let (mut values, nulls) = bind(params);
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
         // SAFETY: the arrays outlive the call; the closures' frames are plain.

@@ -90,15 +90,20 @@ fn ordinary(
         }
     }
     let mut claimed = Vec::new();
-    let mut priorities = seen.priorities;
-    while let Some((priority, lowest)) = priorities {
+    let mut next = seen.highest;
+    while let Some(priority) = next {
         let place = (priority, Timestamp::NEG_INFINITY);
         blocks += offer.hand_out(session, queue, place, &mut claimed)?.blocks;
-        if claimed.len() as i32 >= offer.quantity || lowest == priority {
+        if claimed.len() as i32 >= offer.quantity || seen.lowest == Some(priority) {
             break;
         }
-        let next = session.run(&NEXT, queue, params![priority])?.first();
-        priorities = next.map(|row| Ok((row.need(0)?, lowest))).transpose()?;
+        next = match direct::claim::below(session, queue, priority)? {
+            Some(next) => next,
+            None => {
+                let next = session.run(&NEXT, queue, params![priority])?.first();
+                next.map(|row| row.need(0)).transpose()?
+            }
+        };
     }
     front::note(session, queue, blocks, offer.quantity);
     Ok(claimed)
@@ -140,8 +145,10 @@ fn in_front(
 
 struct Seen {
     overdue: Overdue,
-    /// The highest and the lowest priority of waiting runs.
-    priorities: Option<(i16, i16)>,
+    /// The highest priority of waiting runs.
+    highest: Option<i16>,
+    /// The lowest, where it is known.
+    lowest: Option<i16>,
     /// Whether workflow runs have something to go on with.
     goes_on: bool,
 }
@@ -151,8 +158,8 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
     if let Some(seen) = direct::claim::look(session, queue)?
         && let Some(goes_on) = direct::claim::goes_on(session, queue)?
     {
-        let direct::claim::Seen { overdue, priorities } = seen;
-        return Ok(Seen { overdue, priorities, goes_on });
+        let direct::claim::Seen { overdue, highest } = seen;
+        return Ok(Seen { overdue, highest, lowest: None, goes_on });
     }
     let now = session.now();
     let all = rights::are_owners()?;
@@ -165,6 +172,6 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
         true => row.need(5)?,
         false => session.run(&GOES_ON, &Own, params![now, queue.as_str()])?.only()?.need(0)?,
     };
-    let priorities = row.get(3)?.zip(row.get(4)?);
-    Ok(Seen { overdue: Overdue::read(row)?, priorities, goes_on })
+    let (highest, lowest) = (row.get(3)?, row.get(4)?);
+    Ok(Seen { overdue: Overdue::read(row)?, highest, lowest, goes_on })
 }

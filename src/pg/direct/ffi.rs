@@ -31,7 +31,6 @@ unsafe extern "C-unwind" {
         root: *mut ResultRelInfo,
         instrument: c_int,
     );
-    pub fn ExecOpenIndices(info: *mut ResultRelInfo, speculative: bool);
     pub fn ExecCloseIndices(info: *mut ResultRelInfo);
     pub fn ExecConstraints(info: *mut ResultRelInfo, slot: *mut TupleTableSlot, state: *mut EState);
     pub fn ExecInsertIndexTuples(

@@ -20,12 +20,6 @@ pub enum Which<'a> {
     Named(&'a CStr, &'static str),
 }
 
-#[derive(Clone, Copy)]
-pub enum Direction {
-    Forward,
-    Backward,
-}
-
 /// A condition on a column of an index, by its number from 1.
 pub struct Key {
     column: i16,
@@ -61,6 +55,8 @@ impl Key {
         }
         /// The column is the value or below it.
         upto(BTLessEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_LE }
+        /// The column is below the value.
+        below(BTLessStrategyNumber) { INT2OID => F_INT2LT }
         /// The column is the value or above it.
         from(BTGreaterEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_GE }
     }

@@ -11,12 +11,13 @@
 //! that is partitioned, or has triggers, rules, row security or generated columns; a caller without the
 //! rights; a snapshot that the transaction keeps; a row that somebody else has changed meanwhile.
 
+mod compiled;
 mod ffi;
 mod index;
 mod rows;
 mod table;
 
-pub use index::{Direction, Key, Which};
+pub use index::{Key, Which};
 pub use rows::Change;
 pub use table::{Access, Layout, Table};
 pub(super) use table::Tables;

@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 
 use super::ffi;
-use super::index::{Direction, Key, Which, scan_keys};
+use super::index::{Key, Which, scan_keys};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::pg::ereport::guarded;
@@ -14,6 +14,8 @@ use crate::pg::Session;
 
 /// The most conditions that a search has.
 const KEYS: usize = 3;
+
+const FORWARD: pg_sys::ScanDirection::Type = pg_sys::ScanDirection::ForwardScanDirection;
 
 /// What came of changing a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,6 @@ pub enum Change {
 pub struct Scan<'t> {
     table: &'t Table,
     scan: pg_sys::IndexScanDesc,
-    direction: pg_sys::ScanDirection::Type,
 }
 
 impl Session {
@@ -53,7 +54,7 @@ impl Table {
     ///
     /// # Errors
     /// Postgres's own.
-    pub fn scan(&self, which: Which, keys: &[Key], direction: Direction) -> Result<Option<Scan<'_>>> {
+    pub fn scan(&self, which: Which, keys: &[Key]) -> Result<Option<Scan<'_>>> {
         let Some(index) = self.index(which)? else { return Ok(None) };
         let count = keys.len().min(KEYS);
         let mut space = [pg_sys::ScanKeyData::default(); KEYS];
@@ -68,19 +69,15 @@ impl Table {
                 scan
             })?
         };
-        let direction = match direction {
-            Direction::Forward => pg_sys::ScanDirection::ForwardScanDirection,
-            Direction::Backward => pg_sys::ScanDirection::BackwardScanDirection,
-        };
-        Ok(Some(Scan { table: self, scan, direction }))
+        Ok(Some(Scan { table: self, scan }))
     }
 
     /// Reads the first row that an index has for the keys; none when the index cannot be relied upon.
     ///
     /// # Errors
     /// Postgres's own.
-    pub fn first(&self, which: Which, keys: &[Key], direction: Direction) -> Result<Option<bool>> {
-        let Some(scan) = self.scan(which, keys, direction)? else { return Ok(None) };
+    pub fn first(&self, which: Which, keys: &[Key]) -> Result<Option<bool>> {
+        let Some(scan) = self.scan(which, keys)? else { return Ok(None) };
         let found = scan.next()?;
         scan.end()?;
         Ok(Some(found))
@@ -91,7 +88,7 @@ impl Table {
     /// # Errors
     /// Postgres's own.
     pub fn find(&self, keys: &[Key]) -> Result<Option<bool>> {
-        self.first(Which::PrimaryKey, keys, Direction::Forward)
+        self.first(Which::PrimaryKey, keys)
     }
 
     /// A column of the row that was read last, by its place in the layout.
@@ -301,6 +298,9 @@ impl Table {
                 *(*new).tts_isnull.add(place) = is_null(place);
             }
             (*self.range).updatedCols = null_mut();
+            for i in 0..(*self.target).ri_NumIndices as usize {
+                (**(*self.target).ri_IndexRelationInfo.add(i)).ii_CheckedUnchanged = false;
+            }
         }
     }
 
@@ -352,7 +352,7 @@ impl Scan<'_> {
     /// Postgres's own.
     pub fn next(&self) -> Result<bool> {
         // SAFETY: the scan is open; the closure's frame is plain.
-        unsafe { guarded(|| ffi::index_getnext_slot(self.scan, self.direction, self.table.row)) }
+        unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) }
     }
 
     /// Ends the search; the row that was read last stays.

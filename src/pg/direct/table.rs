@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::ffi;
+use super::{compiled, ffi};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::{Session, catalog, guc};
@@ -85,6 +85,9 @@ impl Session {
         if let Some(table) = known {
             return Ok(table);
         }
+        if self.is_outermost() && tables.borrow().is_empty() {
+            compiled::make_room()?;
+        }
         let table = match self.keeps_snapshot() || !guc::is_direct() {
             true => None,
             false => Table::open(name, layout, access)?.map(Rc::new),
@@ -141,6 +144,8 @@ impl Table {
             if access.writes() {
                 let (new, state, target, range) = guarded(|| prepare_to_write(relation))?;
                 (table.new, table.state, table.target, table.range) = (new, state, target, range);
+                compiled::open_indexes(relation, target)?;
+                compiled::give_checks(relation, target)?;
             }
             Ok(Some(table))
         }
@@ -193,7 +198,6 @@ unsafe fn prepare_to_write(
         let target: *mut pg_sys::ResultRelInfo =
             pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
         ffi::InitResultRelInfo(target, relation, 1, null_mut(), 0);
-        ffi::ExecOpenIndices(target, false);
         let new =
             ffi::MakeSingleTupleTableSlot((*relation).rd_att, ptr::addr_of!(pg_sys::TTSOpsVirtual));
         (new, state, target, range)

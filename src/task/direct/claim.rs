@@ -3,7 +3,7 @@
 use super::Tables;
 use crate::error::Result;
 use crate::params;
-use crate::pg::direct::{Access, Change, Direction, Key, Layout, Table, Which};
+use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session, Timestamp, Uuid};
 use crate::queue::QueueName;
 use crate::queue::rows::{ATTEMPTS, Index, LEASES, READY, RULES, runs, tasks};
@@ -16,11 +16,11 @@ use crate::task::sweep::Overdue;
 /// What a look at a queue's indexes has shown.
 pub struct Seen {
     pub overdue: Overdue,
-    /// The highest and the lowest priority of waiting runs.
-    pub priorities: Option<(i16, i16)>,
+    /// The highest priority of waiting runs.
+    pub highest: Option<i16>,
 }
 
-/// Looks at what is overdue and which priorities have runs waiting; none when statements must be used.
+/// Looks at what is overdue and which priority has runs waiting; none when statements must be used.
 ///
 /// # Errors
 /// Postgres's own.
@@ -28,14 +28,7 @@ pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
     let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
     let now = session.now();
     let is_past = |table: &Table, index: &Index, key| {
-        table.first(index.named(&index.name(queue)), &[key], Direction::Forward)
-    };
-    let end = |direction| -> Result<Option<Option<i16>>> {
-        match runs.first(READY.named(&READY.name(queue)), &[], direction)? {
-            None => Ok(None),
-            Some(false) => Ok(Some(None)),
-            Some(true) => runs.get(runs::PRIORITY).map(Some),
-        }
+        table.first(index.named(&index.name(queue)), &[key])
     };
     session.with_snapshot(|| {
         let overdue = [
@@ -44,17 +37,26 @@ pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
             is_past(&runs, &ATTEMPTS, Key::upto(1, now))?,
         ];
         let [Some(rules), Some(leases), Some(attempts)] = overdue else { return Ok(None) };
-        let Some(highest) = end(Direction::Forward)? else { return Ok(None) };
-        let lowest = match highest {
-            None => None,
-            Some(_) => match end(Direction::Backward)? {
-                None => return Ok(None),
-                Some(lowest) => lowest,
-            },
-        };
         let overdue = Overdue::new(rules, leases, attempts);
-        Ok(Some(Seen { overdue, priorities: highest.zip(lowest) }))
+        Ok(first_priority(queue, &runs, &[])?.map(|highest| Seen { overdue, highest }))
     })
+}
+
+/// The next lower priority that has runs waiting; none when statements must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn below(session: &Session, queue: &QueueName, priority: i16) -> Result<Option<Option<i16>>> {
+    let Some(Tables { runs, .. }) = Tables::open(session, queue)? else { return Ok(None) };
+    session.with_snapshot(|| first_priority(queue, &runs, &[Key::below(1, priority)]))
+}
+
+fn first_priority(queue: &QueueName, runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
+    match runs.first(READY.named(&READY.name(queue)), keys)? {
+        None => Ok(None),
+        Some(false) => Ok(Some(None)),
+        Some(true) => runs.get(runs::PRIORITY).map(Some),
+    }
 }
 
 static ANY: Layout = Layout(&[]);
@@ -73,8 +75,8 @@ pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
         let left = Which::Named(c"workflow_stimulus_queue", "btree (queue_name, arrived_at)");
         let of_queue = || Key::is(1, queue.as_str());
         let keys = [of_queue(), Key::upto(2, session.now())];
-        let due = timers.first(due, &keys, Direction::Forward)?;
-        let left = stimuli.first(left, &[of_queue()], Direction::Forward)?;
+        let due = timers.first(due, &keys)?;
+        let left = stimuli.first(left, &[of_queue()])?;
         Ok(due.zip(left).map(|(due, left)| due || left))
     })
 }
@@ -113,7 +115,7 @@ pub fn hand_out(
     session.with_snapshot(|| {
         let name = READY.name(queue);
         let keys = [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())];
-        let Some(scan) = tables.runs.scan(READY.named(&name), &keys, Direction::Forward)? else {
+        let Some(scan) = tables.runs.scan(READY.named(&name), &keys)? else {
             return Ok(None);
         };
         let mut handed = Handed { blocks: 0, last: None };

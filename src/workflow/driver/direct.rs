@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::rows::{self, Fields, int, phase_text};
+use super::rows::{self, Fields, int, phase_text, status_text};
 use super::view::View;
 use crate::error::Result;
 use crate::params;
-use crate::pg::direct::{Access, Change, Direction, Key, Layout, Table, Which};
+use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session};
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
@@ -40,6 +40,7 @@ mod scope {
         _PARENT_NODE "parent_node" INT4, _ORDINAL "ordinal" INT4, _CHAIN "chain" INT4S,
         _CONTEXT "context" INT4, _PATH "path" TEXT, PHASE "phase" TEXT, OPEN "open" INT4,
         FAILED_SINKS "failed_sinks" INT4, _ITEM "item" JSONB, RESULT "result" JSONB, ERROR "error" JSONB,
+        _RUN "workflow_run_id" UUID,
     }
 }
 
@@ -48,8 +49,8 @@ mod execution {
     crate::layout! {
         _RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, _PARENT "parent_run_id" UUID,
         _PARENT_SCOPE "parent_scope" INT4, _PARENT_NODE "parent_node" INT4,
-        _PARENT_BRANCH "parent_branch" TEXT, _DEPTH "depth" INT4, _STATUS "status" TEXT,
-        _QUEUE "queue_name" TEXT, _STARTED_AT "started_at" TIMESTAMPTZ, _NEXT_SCOPE "next_scope" INT4,
+        _PARENT_BRANCH "parent_branch" TEXT, _DEPTH "depth" INT4, STATUS "status" TEXT,
+        _QUEUE "queue_name" TEXT, STARTED_AT "started_at" TIMESTAMPTZ, NEXT_SCOPE "next_scope" INT4,
         RESULT "result" JSONB, _NAME "workflow_name" TEXT, _VERSION "workflow_version" TEXT,
         _HASH "workflow_hash" TEXT, TRANSITIONS "transitions" INT8,
     }
@@ -162,7 +163,7 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
         return Ok(None);
     };
     session.with_snapshot(|| {
-        let Some(scan) = steps.scan(BY_TASK, &[Key::is(1, task)], Direction::Forward)? else {
+        let Some(scan) = steps.scan(BY_TASK, &[Key::is(1, task)])? else {
             return Ok(None);
         };
         let mut followers = Followers { found: Vec::new(), others: false };
@@ -213,7 +214,7 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
 pub fn has_stimuli(session: &Session, root: Uuid) -> Result<Option<bool>> {
     let stimuli = session.table("workflow_stimulus", &ANY, Access::ReadOwn)?;
     let Some(stimuli) = stimuli else { return Ok(None) };
-    session.with_snapshot(|| stimuli.first(BY_ROOT, &[Key::is(1, root)], Direction::Forward))
+    session.with_snapshot(|| stimuli.first(BY_ROOT, &[Key::is(1, root)]))
 }
 
 /// The records of a few steps of a run; those that have none are left out.
@@ -316,6 +317,53 @@ fn jsonb(json: Option<&Json>) -> Result<Option<Jsonb>> {
 /// Three counts as an array; zeros are none.
 fn tally(tally: Tally) -> Option<Vec<i32>> {
     (tally.total() > 0).then(|| [tally.completed, tally.failed, tally.skipped].map(int).to_vec())
+}
+
+/// Stores a new scope; false when a statement must do it.
+///
+/// # Errors
+/// Postgres's own.
+pub fn new_scope(view: &View, c: &ScopeRec) -> Result<bool> {
+    let Some(scopes) = scopes(view.session)? else { return Ok(false) };
+    let values: &[Param; 15] = params![
+        int(c.id.0),
+        int(c.scope.0),
+        c.parent.map(|parent| int(parent.scope.0)),
+        c.parent.map(|parent| int(parent.node.0)),
+        int(c.ordinal),
+        c.chain.iter().map(|id| int(id.0)).collect::<Vec<i32>>(),
+        int(c.context.0),
+        c.path.as_str(),
+        phase_text(c.phase),
+        int(c.open),
+        int(c.failed_sinks),
+        jsonb(c.item.as_ref())?,
+        jsonb(c.result.as_ref())?,
+        jsonb(c.error.as_ref())?,
+        view.run.id,
+    ];
+    let row: [(usize, Param); 15] = std::array::from_fn(|place| (place, values[place]));
+    scopes.insert(&row).map(|()| true)
+}
+
+/// Stores the run's own record; false when a statement must do it.
+///
+/// # Errors
+/// Postgres's own.
+pub fn put_run(view: &View, run: &RunRec, kept: Option<&Json>) -> Result<bool> {
+    let Some(executions) = executions(view.session)? else { return Ok(false) };
+    let [status, next_scope, started_at, result]: &[Param; 4] =
+        params![status_text(run.status), int(run.next_scope), run.started_at, jsonb(kept)?];
+    let values = [
+        (execution::STATUS, *status),
+        (execution::NEXT_SCOPE, *next_scope),
+        (execution::STARTED_AT, *started_at),
+        (execution::RESULT, *result),
+    ];
+    view.session.with_snapshot(|| {
+        let is_there = executions.find(&[Key::is(1, run.id)])? == Some(true);
+        Ok(is_there && executions.update(&values, true)? == Change::Done)
+    })
 }
 
 /// Stores what has changed of a scope; false when a statement must do it.

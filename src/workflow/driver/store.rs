@@ -118,8 +118,10 @@ fn array(ids: &[ScopeId]) -> String {
 }
 
 fn new_scopes(view: &View, scopes: &[&ScopeRec]) -> Result<()> {
-    if scopes.is_empty() {
-        return Ok(());
+    match scopes {
+        [] => return Ok(()),
+        [scope] if direct::new_scope(view, scope)? => return Ok(()),
+        _ => {}
     }
     let values = params![
         view.run.id,
@@ -242,10 +244,13 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
         != (run.status, run.next_scope, run.started_at);
     if changed {
         // A run that was ended with a result but another status keeps it here.
-        let kept = run.result.as_ref().filter(|_| !completed).map(Json::text);
-        let values =
-            params![run.id, status_text(run.status), int(run.next_scope), run.started_at, kept];
-        view.session.run(&RUN, &Own, values)?;
+        let kept = run.result.as_ref().filter(|_| !completed);
+        if !direct::put_run(view, run, kept)? {
+            let (status, next_scope) = (status_text(run.status), int(run.next_scope));
+            let values =
+                params![run.id, status, next_scope, run.started_at, kept.map(Json::text)];
+            view.session.run(&RUN, &Own, values)?;
+        }
     }
     if before.status == run.status {
         return Ok(());

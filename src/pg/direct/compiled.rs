@@ -1,0 +1,243 @@
+//! What the executor makes anew of a table's indexes and constraints whenever it opens it for writing,
+//! kept: it is a third of what a direct write costs. Reading a CHECK from its text takes as long as finding
+//! a row, and a queue's eight conditions of partial indexes as long as entering two of them.
+//!
+//! Kept by what never changes: an index by its OID, a CHECK by its text. Expressions that call functions
+//! of users are not kept, since what they have been made of may be replaced.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char};
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+
+use crate::error::Result;
+use crate::pg::ereport::guarded;
+
+/// So many indexes are kept, of some thirty queues; 3 kB each.
+const MOST: usize = 256;
+
+unsafe extern "C-unwind" {
+    fn RelationGetIndexList(relation: pg_sys::Relation) -> *mut pg_sys::List;
+    fn index_open(index: pg_sys::Oid, lock: i32) -> pg_sys::Relation;
+    fn BuildIndexInfo(index: pg_sys::Relation) -> *mut pg_sys::IndexInfo;
+    fn expression_planner(expression: *mut pg_sys::Expr) -> *mut pg_sys::Expr;
+    fn ExecInitExpr(
+        expression: *mut pg_sys::Expr,
+        parent: *mut pg_sys::PlanState,
+    ) -> *mut pg_sys::ExprState;
+    fn ExecInitQual(
+        conditions: *mut pg_sys::List,
+        parent: *mut pg_sys::PlanState,
+    ) -> *mut pg_sys::ExprState;
+    fn ExecInitExprList(
+        expressions: *mut pg_sys::List,
+        parent: *mut pg_sys::PlanState,
+    ) -> *mut pg_sys::List;
+    fn nodeToString(node: *const std::ffi::c_void) -> *mut c_char;
+    fn stringToNode(text: *const c_char) -> *mut std::ffi::c_void;
+    fn AllocSetContextCreateInternal(
+        parent: pg_sys::MemoryContext,
+        name: *const c_char,
+        minimum: usize,
+        initial: usize,
+        maximum: usize,
+    ) -> pg_sys::MemoryContext;
+    fn MemoryContextDelete(context: pg_sys::MemoryContext);
+}
+
+#[derive(Default)]
+struct Kept {
+    context: Option<pg_sys::MemoryContext>,
+    /// None for what is not kept.
+    indexes: HashMap<u32, Option<*const pg_sys::IndexInfo>>,
+    checks: HashMap<Box<CStr>, Option<*mut pg_sys::ExprState>>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// Forgets everything when it has become much. Nothing may be open that uses it.
+pub(super) fn make_room() -> Result<()> {
+    let full = KEPT.with_borrow_mut(|kept| {
+        let is_full = kept.indexes.len().max(kept.checks.len()) >= MOST;
+        is_full.then(|| std::mem::take(kept)).and_then(|kept| kept.context)
+    });
+    match full {
+        // SAFETY: made by `context`, and no pointer into it is left.
+        Some(context) => unsafe { guarded(|| MemoryContextDelete(context)) },
+        None => Ok(()),
+    }
+}
+
+fn context() -> Result<pg_sys::MemoryContext> {
+    if let Some(context) = KEPT.with_borrow(|kept| kept.context) {
+        return Ok(context);
+    }
+    // SAFETY: as AllocSetContextCreate with the small sizes.
+    let context = unsafe {
+        guarded(|| {
+            let name = c"absurd expressions".as_ptr();
+            AllocSetContextCreateInternal(pg_sys::TopMemoryContext, name, 0, 1024, 8192)
+        })?
+    };
+    KEPT.with_borrow_mut(|kept| kept.context = Some(context));
+    Ok(context)
+}
+
+/// Opens the indexes of a table that is to be written, as ExecOpenIndices does.
+pub(super) fn open_indexes(
+    relation: pg_sys::Relation,
+    target: *mut pg_sys::ResultRelInfo,
+) -> Result<()> {
+    // SAFETY: the closures' frames are plain; the arrays have a place for each index.
+    unsafe {
+        let list = guarded(|| RelationGetIndexList(relation))?;
+        let count = if list.is_null() { 0 } else { (*list).length as usize };
+        if count == 0 {
+            return Ok(());
+        }
+        let (opened, infos) = guarded(|| {
+            let size = count * size_of::<*mut u8>();
+            (pg_sys::palloc0(size).cast(), pg_sys::palloc0(size).cast())
+        })?;
+        ((*target).ri_IndexRelationDescs, (*target).ri_IndexRelationInfo) = (opened, infos);
+        for i in 0..count {
+            let id = (*(*list).elements.add(i)).oid_value;
+            let index = guarded(|| index_open(id, pg_sys::RowExclusiveLock as i32))?;
+            *(*target).ri_IndexRelationDescs.add(i) = index;
+            (*target).ri_NumIndices = i as i32 + 1;
+            *(*target).ri_IndexRelationInfo.add(i) = info(id, index)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the executor wants to know of an index, for this call to write into.
+fn info(id: pg_sys::Oid, index: pg_sys::Relation) -> Result<*mut pg_sys::IndexInfo> {
+    let known = KEPT.with_borrow(|kept| kept.indexes.get(&id.to_u32()).copied());
+    let known = match known {
+        Some(known) => known,
+        None => {
+            let context = context()?;
+            // SAFETY: an open index; the closure's frame is plain.
+            let made = unsafe { guarded(|| compile_index(context, index))? };
+            let made = (!made.is_null()).then_some(made);
+            KEPT.with_borrow_mut(|kept| kept.indexes.insert(id.to_u32(), made));
+            made
+        }
+    };
+    // SAFETY: what is kept lives until nothing is open; the copy is the call's. The closure's frame is
+    // plain.
+    unsafe {
+        guarded(|| match known {
+            None => BuildIndexInfo(index),
+            Some(kept) => {
+                let copy: *mut pg_sys::IndexInfo =
+                    pg_sys::palloc(size_of::<pg_sys::IndexInfo>()).cast();
+                *copy = *kept;
+                (*copy).ii_ReadyForInserts = (*(*index).rd_index).indisready;
+                (*copy).ii_Context = pg_sys::CurrentMemoryContext;
+                copy
+            }
+        })
+    }
+}
+
+/// Null when it must not be kept.
+unsafe fn compile_index(
+    context: pg_sys::MemoryContext,
+    index: pg_sys::Relation,
+) -> *const pg_sys::IndexInfo {
+    // SAFETY: runs under `guarded`.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(context);
+        let info = BuildIndexInfo(index);
+        let built_in = [(*info).ii_Expressions, (*info).ii_Predicate]
+            .iter()
+            .all(|list| list.is_null() || is_built_in(nodeToString((*list).cast())));
+        if built_in {
+            if !(*info).ii_Predicate.is_null() {
+                let planned = expression_planner((*info).ii_Predicate.cast());
+                (*info).ii_PredicateState = ExecInitQual(planned.cast(), null_mut());
+            }
+            if !(*info).ii_Expressions.is_null() {
+                let planned = expression_planner((*info).ii_Expressions.cast());
+                (*info).ii_ExpressionsState = ExecInitExprList(planned.cast(), null_mut());
+            }
+        }
+        pg_sys::MemoryContextSwitchTo(before);
+        if built_in { info } else { null_mut() }
+    }
+}
+
+/// Gives the executor the table's CHECKs, unless one of them cannot be kept: then it makes them itself.
+pub(super) fn give_checks(
+    relation: pg_sys::Relation,
+    target: *mut pg_sys::ResultRelInfo,
+) -> Result<()> {
+    // SAFETY: an open relation's descriptor; the closures' frames are plain.
+    unsafe {
+        let constraints = (*(*relation).rd_att).constr;
+        if constraints.is_null() || (*constraints).num_check == 0 {
+            return Ok(());
+        }
+        let count = (*constraints).num_check as usize;
+        let given: *mut *mut pg_sys::ExprState =
+            guarded(|| pg_sys::palloc0(count * size_of::<*mut u8>()).cast())?;
+        for i in 0..count {
+            match check((*(*constraints).check.add(i)).ccbin)? {
+                Some(compiled) => *given.add(i) = compiled,
+                None => return Ok(()),
+            }
+        }
+        (*target).ri_ConstraintExprs = given;
+        Ok(())
+    }
+}
+
+/// A CHECK by its text.
+unsafe fn check(text: *const c_char) -> Result<Option<*mut pg_sys::ExprState>> {
+    // SAFETY: a C string of the relation's descriptor.
+    let key = unsafe { CStr::from_ptr(text) };
+    if let Some(known) = KEPT.with_borrow(|kept| kept.checks.get(key).copied()) {
+        return Ok(known);
+    }
+    let context = context()?;
+    // SAFETY: the closure's frame is plain.
+    let made = unsafe {
+        guarded(|| {
+            if !is_built_in(text) {
+                return null_mut();
+            }
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            let planned = expression_planner(stringToNode(text).cast());
+            let compiled = ExecInitExpr(planned, null_mut());
+            pg_sys::MemoryContextSwitchTo(before);
+            compiled
+        })?
+    };
+    let made = (!made.is_null()).then_some(made);
+    KEPT.with_borrow_mut(|kept| kept.checks.insert(key.into(), made));
+    Ok(made)
+}
+
+/// Whether an expression, as Postgres stores it, is made of what Postgres brings along.
+unsafe fn is_built_in(text: *const c_char) -> bool {
+    // SAFETY: a C string.
+    let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let is_own = |number: &[u8]| {
+        let digits = number.iter().take_while(|byte| byte.is_ascii_digit());
+        let value = digits.fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+        value < u64::from(pg_sys::FirstNormalObjectId)
+    };
+    let all_own = |tag: &[u8]| {
+        let places = text.windows(tag.len()).enumerate().filter(|(_, window)| *window == tag);
+        places.into_iter().all(|(place, _)| is_own(&text[place + tag.len()..]))
+    };
+    let has = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    !has(b"{COERCETODOMAIN")
+        && [&b":funcid "[..], b":opfuncid ", b":opno "].into_iter().all(all_own)
+}
