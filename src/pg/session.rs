@@ -111,8 +111,7 @@ impl Session {
 
     /// Blocks of tables and indexes that this backend has looked at since it began.
     pub fn blocks_looked_at(&self) -> i64 {
-        // SAFETY: reads a counter of this backend.
-        unsafe { pg_sys::pgBufferUsage.shared_blks_hit + pg_sys::pgBufferUsage.shared_blks_read }
+        blocks()
     }
 
     /// Runs a statement of the engine with its kept plan.
@@ -213,6 +212,11 @@ impl Session {
     pub fn new_id(&self) -> Result<Uuid> {
         super::uuid::v7(self.now)
     }
+}
+
+pub(super) fn blocks() -> i64 {
+    // SAFETY: reads a counter of this backend.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_hit + pg_sys::pgBufferUsage.shared_blks_read }
 }
 
 impl Drop for Session {

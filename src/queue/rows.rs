@@ -5,14 +5,11 @@ use std::rc::Rc;
 
 use super::QueueName;
 use crate::error::Result;
-use crate::layout;
 use crate::pg::Session;
 use crate::pg::direct::{Access, Layout, Table, Which};
 
 pub mod runs {
-    use super::layout;
-
-    layout! {
+    crate::layout! {
         RUN_ID "run_id" UUID,
         TASK_ID "task_id" UUID,
         ATTEMPT "attempt" INT4,
@@ -34,9 +31,7 @@ pub mod runs {
 }
 
 pub mod tasks {
-    use super::layout;
-
-    layout! {
+    crate::layout! {
         TASK_ID "task_id" UUID,
         TASK_NAME "task_name" TEXT,
         PARAMS "params" JSONB,
@@ -59,8 +54,11 @@ pub mod tasks {
     }
 }
 
-/// Of waits, only whether there are any is asked.
-pub static WAITS: Layout = Layout(&[]);
+pub mod waits {
+    crate::layout! {
+        TIMEOUT_AT "timeout_at" TIMESTAMPTZ,
+    }
+}
 
 /// Index of a queue: its table, its suffix, and what `pg_get_indexdef` says of it after `USING`.
 pub struct Index {

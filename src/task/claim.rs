@@ -75,9 +75,8 @@ fn ordinary(
     offer: &Offer,
     mut workflows: impl FnMut(Swept) -> Result<()>,
 ) -> Result<Vec<Claimed>> {
-    let began = session.blocks_looked_at();
     let mut seen = look(session, queue)?;
-    let mut blocks = session.blocks_looked_at() - began;
+    let mut blocks = seen.blocks;
     if seen.overdue.any() || seen.goes_on {
         let swept = sweep::carry_out(session, queue, offer.quantity, seen.overdue)?;
         let goes_on = seen.goes_on || !swept.is_empty();
@@ -151,6 +150,8 @@ struct Seen {
     lowest: Option<i16>,
     /// Whether workflow runs have something to go on with.
     goes_on: bool,
+    /// Blocks that were looked at.
+    blocks: i64,
 }
 
 /// One probe of the indexes, which mostly says that nothing is overdue.
@@ -158,10 +159,10 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
     if let Some(seen) = direct::claim::look(session, queue)?
         && let Some(goes_on) = direct::claim::goes_on(session, queue)?
     {
-        let direct::claim::Seen { overdue, highest } = seen;
-        return Ok(Seen { overdue, highest, lowest: None, goes_on });
+        let direct::claim::Seen { overdue, highest, blocks } = seen;
+        return Ok(Seen { overdue, highest, lowest: None, goes_on, blocks });
     }
-    let now = session.now();
+    let (now, began) = (session.now(), session.blocks_looked_at());
     let all = rights::are_owners()?;
     let rows = match all {
         true => session.run(&LOOK_ALL, queue, params![now, queue.as_str()])?,
@@ -173,5 +174,6 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
         false => session.run(&GOES_ON, &Own, params![now, queue.as_str()])?.only()?.need(0)?,
     };
     let (highest, lowest) = (row.get(3)?, row.get(4)?);
-    Ok(Seen { overdue: Overdue::read(row)?, highest, lowest, goes_on })
+    let blocks = session.blocks_looked_at() - began;
+    Ok(Seen { overdue: Overdue::read(row)?, highest, lowest, goes_on, blocks })
 }

@@ -11,8 +11,8 @@ use super::direct::complete::{self as direct, Settled};
 use super::{fail, lease};
 use crate::error::Result;
 use crate::params;
-use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::pg::direct::Key;
+use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 use crate::queue::rows::{runs, tasks};
 

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use super::{direct, followed};
 use super::options::Cancellation;
+use super::{direct, followed};
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;

@@ -3,8 +3,8 @@
 use std::ffi::c_int;
 
 use pgrx::pg_sys::{
-    CmdType, Datum, EState, IndexScanDesc, List, Oid, Relation,
-    ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TupleDesc, TupleTableSlot, TupleTableSlotOps,
+    CmdType, Datum, EState, IndexScanDesc, List, Oid, Relation, ResultRelInfo, ScanDirection,
+    ScanKeyData, Snapshot, TupleDesc, TupleTableSlot, TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
@@ -83,8 +83,11 @@ unsafe extern "C-unwind" {
     pub fn CommandCounterIncrement();
     pub fn IsInParallelMode() -> bool;
     pub fn pg_class_aclcheck(relation: Oid, role: Oid, mode: pgrx::pg_sys::AclMode) -> u32;
-    pub fn bms_add_member(set: *mut pgrx::pg_sys::Bitmapset, member: c_int)
-    -> *mut pgrx::pg_sys::Bitmapset;
-    pub fn list_make1_impl(kind: pgrx::pg_sys::NodeTag, datum: pgrx::pg_sys::ListCell) -> *mut List;
+    pub fn bms_add_member(
+        set: *mut pgrx::pg_sys::Bitmapset,
+        member: c_int,
+    ) -> *mut pgrx::pg_sys::Bitmapset;
+    pub fn list_make1_impl(kind: pgrx::pg_sys::NodeTag, datum: pgrx::pg_sys::ListCell)
+    -> *mut List;
     pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
 }

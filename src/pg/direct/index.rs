@@ -7,9 +7,9 @@ use pgrx::pg_sys;
 use super::ffi;
 use super::table::Table;
 use crate::error::Result;
-use crate::pg::{Timestamp, catalog};
 use crate::pg::ereport::guarded;
 use crate::pg::value::SqlType;
+use crate::pg::{Timestamp, catalog};
 
 /// An index of a table.
 #[derive(Clone, Copy)]
@@ -113,14 +113,14 @@ impl Table {
     }
 
     fn open_index(&self, name: &CStr, id: pg_sys::Oid) -> Result<Option<pg_sys::Relation>> {
-        let known = self.indexes.borrow().iter().find(|(held, _)| held.as_c_str() == name).map(|(_, i)| *i);
+        let known =
+            self.indexes.borrow().iter().find(|(held, _)| held.as_c_str() == name).map(|(_, i)| *i);
         if known.is_some() || id == pg_sys::InvalidOid {
             return Ok(known);
         }
         // SAFETY: closed with the table; the closures' frames are plain.
         unsafe {
-            let index =
-                guarded(|| ffi::try_relation_open(id, pg_sys::AccessShareLock as i32))?;
+            let index = guarded(|| ffi::try_relation_open(id, pg_sys::AccessShareLock as i32))?;
             if index.is_null() {
                 return Ok(None);
             }

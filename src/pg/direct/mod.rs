@@ -19,8 +19,8 @@ mod table;
 
 pub use index::{Key, Which};
 pub use rows::Change;
-pub use table::{Access, Layout, Table};
 pub(super) use table::Tables;
+pub use table::{Access, Layout, Table};
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
 /// [`Layout`] that they are places in.

@@ -1,5 +1,6 @@
 //! Finding, reading, locking, inserting and changing rows.
 
+use std::cell::Cell;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
@@ -8,9 +9,10 @@ use super::ffi;
 use super::index::{Key, Which, scan_keys};
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::pg::ereport::guarded;
-use crate::pg::value::{Column, Param};
 use crate::pg::Session;
+use crate::pg::ereport::guarded;
+use crate::pg::session::blocks;
+use crate::pg::value::{Column, Param};
 
 /// The most conditions that a search has.
 const KEYS: usize = 3;
@@ -31,7 +33,16 @@ pub struct Scan<'t> {
     scan: pg_sys::IndexScanDesc,
 }
 
+thread_local! {
+    static SEARCHED: Cell<i64> = const { Cell::new(0) };
+}
+
 impl Session {
+    /// Blocks that the backend's direct searches have looked at since it began.
+    pub fn blocks_searched(&self) -> i64 {
+        SEARCHED.get()
+    }
+
     /// Runs `f` with a snapshot of what is committed now and of what the transaction has done so far,
     /// as a statement would have it.
     ///
@@ -174,7 +185,8 @@ impl Table {
                 };
                 let mut at = (*row).tts_tid;
                 let mut failure = pg_sys::TM_FailureData::default();
-                let (mut mode, mut indexes) = (pg_sys::LockTupleMode::LockTupleNoKeyExclusive, false);
+                let (mut mode, mut indexes) =
+                    (pg_sys::LockTupleMode::LockTupleNoKeyExclusive, false);
                 let result = update(
                     self.relation,
                     &mut at,
@@ -334,7 +346,13 @@ impl Table {
             if (*self.target).ri_NumIndices > 0 {
                 let (target, new, state) = (self.target, self.new, self.state);
                 ffi::ExecInsertIndexTuples(
-                    target, new, state, is_update, false, null_mut(), null_mut(),
+                    target,
+                    new,
+                    state,
+                    is_update,
+                    false,
+                    null_mut(),
+                    null_mut(),
                 );
             }
             let context = (*self.state).es_per_tuple_exprcontext;
@@ -351,8 +369,12 @@ impl Scan<'_> {
     /// # Errors
     /// Postgres's own.
     pub fn next(&self) -> Result<bool> {
+        let before = blocks();
         // SAFETY: the scan is open; the closure's frame is plain.
-        unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) }
+        let found =
+            unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) };
+        SEARCHED.set(SEARCHED.get() + blocks() - before);
+        found
     }
 
     /// Ends the search; the row that was read last stays.

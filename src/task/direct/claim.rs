@@ -18,6 +18,8 @@ pub struct Seen {
     pub overdue: Overdue,
     /// The highest priority of waiting runs.
     pub highest: Option<i16>,
+    /// Blocks that were looked at.
+    pub blocks: i64,
 }
 
 /// Looks at what is overdue and which priority has runs waiting; none when statements must be used.
@@ -26,10 +28,9 @@ pub struct Seen {
 /// Postgres's own.
 pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
     let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
-    let now = session.now();
-    let is_past = |table: &Table, index: &Index, key| {
-        table.first(index.named(&index.name(queue)), &[key])
-    };
+    let (now, began) = (session.now(), session.blocks_searched());
+    let is_past =
+        |table: &Table, index: &Index, key| table.first(index.named(&index.name(queue)), &[key]);
     session.with_snapshot(|| {
         let overdue = [
             is_past(&tasks, &RULES, Key::upto_in_utc(1, now))?,
@@ -38,7 +39,9 @@ pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
         ];
         let [Some(rules), Some(leases), Some(attempts)] = overdue else { return Ok(None) };
         let overdue = Overdue::new(rules, leases, attempts);
-        Ok(first_priority(queue, &runs, &[])?.map(|highest| Seen { overdue, highest }))
+        let highest = first_priority(queue, &runs, &[])?;
+        let blocks = session.blocks_searched() - began;
+        Ok(highest.map(|highest| Seen { overdue, highest, blocks }))
     })
 }
 
@@ -110,8 +113,7 @@ pub fn hand_out(
     claimed: &mut Vec<Claimed>,
 ) -> Result<Option<(Handed, bool)>> {
     let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
-    let began = session.blocks_looked_at();
-    let mut spent = 0;
+    let began = session.blocks_searched();
     session.with_snapshot(|| {
         let name = READY.name(queue);
         let keys = [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())];
@@ -129,7 +131,6 @@ pub fn hand_out(
                     break;
                 }
                 Next::Ready(ready) => {
-                    let before = session.blocks_looked_at();
                     if take(session, &tables, offer, &ready)? {
                         if tables.tasks.get(tasks::WORKFLOW_STEP)? == Some(true) {
                             followed::expect(ready.claimed.run_id);
@@ -137,22 +138,20 @@ pub fn hand_out(
                         claimed.push(ready.claimed);
                         handed.last = available_at;
                     }
-                    spent += session.blocks_looked_at() - before;
                 }
             }
         }
         scan.end()?;
-        // What was looked at to find them, not to take them.
-        handed.blocks = session.blocks_looked_at() - began - spent;
+        handed.blocks = session.blocks_searched() - began;
         Ok(Some((handed, is_all)))
     })
 }
 
 fn next(session: &Session, tables: &Tables) -> Result<Next> {
-    let Tables { runs, tasks, waits } = tables;
+    let Tables { runs, tasks, .. } = tables;
     let (run_id, task_id): (Uuid, Uuid) = (runs.need(runs::RUN_ID)?, runs.need(runs::TASK_ID)?);
-    let (waiting, task) = (waits.find(&[Key::is(1, run_id)])?, tasks.find(&[Key::is(1, task_id)])?);
-    match (waiting, task) {
+    let timed_out = tables.is_timed_out(run_id, session.now())?;
+    match (timed_out, tasks.find(&[Key::is(1, task_id)])?) {
         (Some(false), Some(true)) => {}
         (Some(_), Some(false)) => return Ok(Next::Gone),
         _ => return Ok(Next::Special),

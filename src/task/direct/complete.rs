@@ -60,16 +60,14 @@ fn settle(
     let Some(has_task) = tasks.find(&[Key::is(1, runs.need::<Uuid>(runs::TASK_ID)?)])? else {
         return Ok(None);
     };
-    let may_end = || -> Result<bool> {
-        Ok(followed || tasks.get(tasks::WORKFLOW_STEP)? != Some(true))
-    };
+    let may_end =
+        || -> Result<bool> { Ok(followed || tasks.get(tasks::WORKFLOW_STEP)? != Some(true)) };
     if !followed && !(has_task && may_end()?) {
         return refused;
     }
     let [completed, now, result, done] =
         params![State::Completed.as_str(), session.now(), payload, true];
-    let changes =
-        [(runs::STATE, *completed), (runs::COMPLETED_AT, *now), (runs::RESULT, *result)];
+    let changes = [(runs::STATE, *completed), (runs::COMPLETED_AT, *now), (runs::RESULT, *result)];
     loop {
         if State::parse(&runs.need::<String>(runs::STATE)?) != Some(State::Running) {
             return refused;

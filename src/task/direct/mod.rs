@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use super::state::State;
 use crate::error::Result;
-use crate::pg::Session;
-use crate::pg::direct::{Access, Table};
+use crate::pg::direct::{Access, Key, Table, Which};
+use crate::pg::{Session, Timestamp, Uuid};
 use crate::queue::QueueName;
-use crate::queue::rows::{self, runs, tasks};
+use crate::queue::rows::{self, runs, tasks, waits};
 
 /// The tables that verbs on runs read and write.
 pub struct Tables {
@@ -33,10 +33,24 @@ impl Tables {
         let Some(tasks) = rows::open(session, queue, "t", &tasks::LAYOUT, Access::Write)? else {
             return Ok(None);
         };
-        let Some(waits) = rows::open(session, queue, "w", &rows::WAITS, Access::Read)? else {
+        let Some(waits) = rows::open(session, queue, "w", &waits::LAYOUT, Access::Read)? else {
             return Ok(None);
         };
         Ok(Some(Self { runs, tasks, waits }))
+    }
+
+    /// Whether a timeout has woken a run, which the claim takes note of; none when statements must be used.
+    fn is_timed_out(&self, run: Uuid, now: Timestamp) -> Result<Option<bool>> {
+        let Some(scan) = self.waits.scan(Which::PrimaryKey, &[Key::is(1, run)])? else {
+            return Ok(None);
+        };
+        let mut is_timed_out = false;
+        while !is_timed_out && scan.next()? {
+            let timeout_at = self.waits.get::<Timestamp>(waits::TIMEOUT_AT)?;
+            is_timed_out = timeout_at.is_some_and(|at| at <= now);
+        }
+        scan.end()?;
+        Ok(Some(is_timed_out))
     }
 
     /// Whether the task that was read last is still to be worked on.

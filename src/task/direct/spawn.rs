@@ -39,15 +39,10 @@ pub fn run(session: &Session, queue: &QueueName, new: &New) -> Result<bool> {
         return Ok(false);
     };
     let (timeout, leave_late) = new.step.unwrap_or_default();
-    let [task, run, pending, first, now, tenant]: &[Param; 6] = params![
-        new.task,
-        new.run,
-        State::Pending.as_str(),
-        1,
-        session.now(),
-        new.tenant,
-    ];
-    let [name, given, headers, retry_strategy, max_attempts, cancellation, workflow_run]: &[Param; 7] = params![
+    let [task, run, pending, first, now, tenant]: &[Param; 6] =
+        params![new.task, new.run, State::Pending.as_str(), 1, session.now(), new.tenant,];
+    let [name, given, headers, retry_strategy, max_attempts, cancellation, workflow_run]: &[Param;
+         7] = params![
         new.name,
         new.params,
         new.headers,

@@ -265,9 +265,9 @@ pub fn put_steps(view: &View, records: &[StepRec]) -> Result<bool> {
                 None => Ok(None),
                 Some(false) => Ok(Some(true)),
                 // The tree is held: nobody else changes its steps.
-                Some(true) => steps.update(&values, true).map(|change| {
-                    (change == Change::Done).then_some(false)
-                }),
+                Some(true) => steps
+                    .update(&values, true)
+                    .map(|change| (change == Change::Done).then_some(false)),
             }
         })?;
         match is_new {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{breakers, direct};
 use super::rows::{int, phase_text, status_text};
 use super::view::View;
+use super::{breakers, direct};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Timestamp;
@@ -247,8 +247,7 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
         let kept = run.result.as_ref().filter(|_| !completed);
         if !direct::put_run(view, run, kept)? {
             let (status, next_scope) = (status_text(run.status), int(run.next_scope));
-            let values =
-                params![run.id, status, next_scope, run.started_at, kept.map(Json::text)];
+            let values = params![run.id, status, next_scope, run.started_at, kept.map(Json::text)];
             view.session.run(&RUN, &Own, values)?;
         }
     }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::{breakers, direct};
 use super::rows::{self, scope_columns, step_columns};
+use super::{breakers, direct};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};

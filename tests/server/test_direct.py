@@ -1,0 +1,318 @@
+"""The direct path: what the hottest functions do to plain tables without a statement is what the statements
+do, and everything that is not plain is left to them."""
+
+import json
+import threading
+import uuid
+
+import psycopg
+import pytest
+
+COLUMNS = {
+    "t": "task_name, params, headers, retry_strategy, max_attempts, cancellation, enqueue_at, first_started_at, state,"
+    " attempts, completed_payload, cancelled_at, tenant_id, idempotency_key, workflow_run_id, cancel_done,"
+    " workflow_step, attempt_timeout, leave_late",
+    "r": "attempt, state, claimed_by, claim_expires_at, available_at, wake_event, event_payload, started_at,"
+    " completed_at, failed_at, result, failure_reason, created_at, last_heartbeat, tenant_id, priority,"
+    " attempt_ends_at",
+}
+NOW = "2026-03-04 05:06:07+00"
+
+
+@pytest.fixture
+def queue(conn):
+    name = f"q{uuid.uuid4().hex[:8]}"
+    conn.execute("select absurd.create_queue(%s)", (name,))
+    yield name
+    conn.execute("select absurd.drop_queue(%s)", (name,))
+
+
+def claim(conn, queue, quantity=1, worker="worker"):
+    """What a claim returns, without ids."""
+    sql = "select * from absurd.claim_task(%s, %s, 60, %s)"
+    return conn.execute(sql, (queue, worker, quantity)).fetchall()
+
+
+
+def rows(conn, queue, table):
+    order = "enqueue_at, params" if table == "t" else "created_at, priority, attempt, available_at, state"
+    return conn.execute(f'select {COLUMNS[table]} from absurd."{table}_{queue}" order by {order}').fetchall()
+
+
+LIVES = [
+    ("plain", "{}"),
+    ("all", json.dumps({
+        "headers": {"a": [1, "x"]}, "retry_strategy": {"kind": "fixed", "base_seconds": 7}, "max_attempts": 3,
+        "cancellation": {"max_delay": 100, "max_duration": 200}, "tenant_id": "me", "priority": 3,
+    })),
+    ("nulls", '{"headers": null, "retry_strategy": null, "cancellation": null, "max_attempts": null}'),
+    ("low", '{"priority": -8}'),
+    ("later", '{"available_at": "2026-03-04 06:00:00+00"}'),
+    ("large", json.dumps({"headers": {"text": "x" * 20_000}})),
+]
+
+
+def live(conn, queue):
+    """Tasks of every kind through every end, at times set by hand. Returns what the calls did."""
+    seen = []
+    conn.execute("set absurd.fake_now to %s" % psycopg.sql.Literal(NOW).as_string(conn))
+    for name, options in LIVES:
+        conn.execute("select absurd.spawn_task(%s, %s, %s, %s)", (queue, name, json.dumps({"n": name}), options))
+    for minutes in (1, 2, 60):
+        conn.execute("select set_config('absurd.fake_now', (%s::timestamptz + make_interval(mins => %s))::text, false)",
+                     (NOW, minutes))
+        for run in claim(conn, queue, 2) + claim(conn, queue, 10):
+            seen.append(run[2:])
+            if minutes == 1 and run[3] == "all":
+                conn.execute("select absurd.fail_run(%s, %s, '{\"name\": \"no\"}')", (queue, run[0]))
+            else:
+                conn.execute("select absurd.complete_run(%s, %s, %s)", (queue, run[0], json.dumps([run[3]])))
+            with pytest.raises(psycopg.Error) as error:
+                conn.execute("select absurd.complete_run(%s, %s, 'null')", (queue, run[0]))
+            message = error.value.diag.message_primary.replace(str(run[0]), "RUN").replace(str(run[1]), "TASK")
+            seen.append((error.value.sqlstate, message.replace(queue, "QUEUE")))
+    conn.execute("reset absurd.fake_now")
+    return seen
+
+
+def test_does_what_the_statements_do(connect):
+    came = []
+    for setting in ("on", "off"):
+        conn = connect()
+        conn.execute(f"set absurd.direct to {setting}")
+        queue = f"same_{setting}"
+        conn.execute("select absurd.create_queue(%s)", (queue,))
+        seen = live(conn, queue)
+        assert len(seen) > 2 * len(LIVES)
+        came.append((seen, rows(conn, queue, "t"), rows(conn, queue, "r")))
+    for direct, stated in zip(*came, strict=True):
+        assert direct == stated
+
+
+def test_needs_no_statement(connect, queue):
+    """A fresh backend that takes a task through its life has planned nothing that touches the queue's tables."""
+    conn = connect()
+    for _ in range(2):
+        conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+        [run] = claim(conn, queue)
+        conn.execute("select absurd.complete_run(%s, %s, '1')", (queue, run[0]))
+    planned = """select ident from pg_backend_memory_contexts
+                  where name = 'CachedPlanSource' and ident like '/* absurd */%%' || %s || '%%'"""
+    assert conn.execute(planned, (queue,)).fetchall() == []
+    conn.execute("set absurd.direct to off")
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    assert len(conn.execute(planned, (queue,)).fetchall()) == 1
+
+
+def statements(conn):
+    """Makes the database count the updates of a queue's tables that are made by statements."""
+    conn.execute("create table if not exists public.counted (n int)")
+    conn.execute(
+        """create or replace function public.count_it() returns trigger language plpgsql as $$
+           begin insert into public.counted values (1); return null; end $$"""
+    )
+
+
+def counted(conn):
+    return conn.execute("with gone as (delete from public.counted returning n) select count(*) from gone").fetchone()[0]
+
+
+@pytest.mark.parametrize("table", ["t", "r"])
+def test_triggers_fire(conn, queue, table):
+    statements(conn)
+    conn.execute(f'create trigger seen after insert or update on absurd."{table}_{queue}"'
+                 " for each row execute function public.count_it()")
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    assert counted(conn) == 1
+    [run] = claim(conn, queue)
+    assert counted(conn) == 1
+    conn.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
+    assert counted(conn) == 1
+
+
+def test_own_columns_get_their_defaults(conn, queue):
+    conn.execute(f"alter table absurd.\"t_{queue}\" add column mine text not null default 'mine'")
+    conn.execute(f'alter table absurd."r_{queue}" add column twice int generated always as (attempt * 2) stored')
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    [run] = claim(conn, queue)
+    conn.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
+    assert conn.execute(f'select mine from absurd."t_{queue}"').fetchone() == ("mine",)
+    assert conn.execute(f'select twice from absurd."r_{queue}"').fetchone() == (2,)
+
+
+def test_own_checks_are_kept(conn, queue):
+    """A constraint that calls a function of a user's, which is replaced between two calls."""
+    body = "create or replace function public.may(state text) returns boolean language plpgsql immutable as $$ %s $$"
+    conn.execute(body % "begin return true; end")
+    conn.execute(f'alter table absurd."t_{queue}" add constraint mine check (public.may(state))')
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    conn.execute(body % "begin return state <> ''running''; end".replace("''", "'"))
+    with pytest.raises(psycopg.errors.CheckViolation) as error:
+        claim(conn, queue)
+    assert error.value.diag.constraint_name == "mine"
+    conn.execute(body % "begin return true; end")
+    assert len(claim(conn, queue)) == 1
+
+
+def test_an_index_of_the_same_name_is_not_trusted(conn, queue):
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    conn.execute(f'drop index absurd."r_{queue}_rdy"')
+    conn.execute(f'create index "r_{queue}_rdy" on absurd."r_{queue}" (priority desc, available_at, run_id)'
+                 " where state = 'sleeping'")
+    assert len(claim(conn, queue)) == 1
+
+
+def test_without_an_index_statements_find_the_runs(conn, queue):
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    conn.execute(f'drop index absurd."r_{queue}_rdy"')
+    assert len(claim(conn, queue)) == 1
+
+
+def test_row_security_holds(connect, database, queue):
+    owner = connect()
+    role = f"worker_{queue}"
+    owner.execute(f"create role {role}")
+    try:
+        owner.execute(f"grant usage on schema absurd to {role}")
+        owner.execute(f"grant select, insert, update, delete on all tables in schema absurd to {role}")
+        owner.execute(f"grant execute on all functions in schema absurd to {role}")
+        for tenant in ("mine", "theirs"):
+            owner.execute("select absurd.spawn_task(%s, %s, '{}', %s)",
+                          (queue, tenant, json.dumps({"tenant_id": tenant})))
+        owner.execute(f'alter table absurd."r_{queue}" enable row level security')
+        owner.execute(f"create policy own on absurd.\"r_{queue}\" using (tenant_id = 'mine')")
+        worker = connect()
+        worker.execute(f"set role {role}")
+        assert [run[3] for run in claim(worker, queue, 10)] == ["mine"]
+        owner.execute(f'alter table absurd."r_{queue}" disable row level security')
+        owner.execute(f'revoke update on absurd."t_{queue}" from {role}')
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            claim(worker, queue, 10)
+        owner.execute(f'grant update on absurd."t_{queue}" to {role}')
+        assert [run[3] for run in claim(worker, queue, 10)] == ["theirs"]
+        worker.close()
+    finally:
+        owner.execute(f"drop owned by {role}")
+        owner.execute(f"drop role {role}")
+
+
+def test_a_read_only_transaction_is_refused(conn, queue):
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), conn.transaction():
+        conn.execute("set transaction read only")
+        claim(conn, queue)
+
+
+def test_what_a_subtransaction_took_comes_back(conn, queue):
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    with conn.transaction():
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError), conn.transaction():
+                assert len(claim(conn, queue)) == 1
+                raise ZeroDivisionError
+        [run] = claim(conn, queue)
+        assert claim(conn, queue) == []
+        conn.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
+    assert conn.execute(f'select state from absurd."t_{queue}"').fetchone() == ("completed",)
+
+
+def test_errors_within_a_block_leave_nothing_open(conn, queue):
+    """plpgsql catches the error of a call that has opened tables; the backend stays sound."""
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    [run] = claim(conn, queue)
+    conn.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
+    notices = []
+    conn.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    conn.execute(
+        f"""do $$ begin
+            for i in 1 .. 50 loop
+                begin
+                    perform absurd.complete_run('{queue}', '{run[0]}');
+                    raise 'completed twice';
+                exception when sqlstate '55000' then null;
+                end;
+                perform absurd.spawn_task('{queue}', 'y', '{{}}');
+            end loop;
+        end $$"""
+    )
+    assert len(claim(conn, queue, 100)) == 50
+    assert notices == []
+    conn.execute(f'alter table absurd."t_{queue}" add column fresh int')
+
+
+def test_held_tasks_and_runs_are_passed_over(connect, conn, queue):
+    """Without waiting, whichever of the two rows is held, and however."""
+    tasks = [conn.execute("select task_id, run_id from absurd.spawn_task(%s, %s, '{}')", (queue, str(n))).fetchone()
+             for n in range(5)]
+    holder = connect(autocommit=False)
+    holder.execute(f'select from absurd."r_{queue}" where run_id = %s for update', (tasks[0][1],))
+    holder.execute(f'select from absurd."t_{queue}" where task_id = %s for update', (tasks[1][0],))
+    holder.execute(f'update absurd."t_{queue}" set headers = null where task_id = %s', (tasks[2][0],))
+    # Who only keeps the key, as spawn_task does of a task that it has found, is in nobody's way.
+    holder.execute(f'select from absurd."t_{queue}" where task_id = %s for key share', (tasks[3][0],))
+    conn.execute("set lock_timeout to '1ms'")
+    assert [run[3] for run in claim(conn, queue, 10)] == ["3", "4"]
+    holder.rollback()
+    assert [run[3] for run in claim(conn, queue, 10)] == ["0", "1", "2"]
+
+
+def test_a_task_that_its_own_transaction_holds_can_be_claimed(conn, queue):
+    with conn.transaction():
+        task = conn.execute("select task_id from absurd.spawn_task(%s, 'x', '{}')", (queue,)).fetchone()[0]
+        conn.execute(f'select from absurd."t_{queue}" where task_id = %s for update', (task,))
+        assert len(claim(conn, queue)) == 1
+
+
+def test_a_completion_waits_for_who_changes_the_run(connect, conn, queue):
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    [run] = claim(conn, queue)
+    holder = connect(autocommit=False)
+    holder.execute("select absurd.extend_claim(%s, %s, 600)", (queue, run[0]))
+    other, done = connect(), threading.Event()
+
+    def complete():
+        other.execute("select absurd.complete_run(%s, %s, '1')", (queue, run[0]))
+        done.set()
+
+    thread = threading.Thread(target=complete)
+    thread.start()
+    pid = other.info.backend_pid
+    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
+    while not conn.execute(waits, (pid,)).fetchone()[0]:
+        assert not done.is_set()
+    holder.commit()
+    thread.join(30)
+    assert done.is_set()
+    row = conn.execute(f'select state, claim_expires_at - started_at from absurd."r_{queue}"').fetchone()
+    assert row[0] == "completed"
+    # The change that was waited for is not lost.
+    assert row[1].total_seconds() > 500
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_a_workflow_goes_the_same_way(connect, setting):
+    conn = connect()
+    conn.execute(f"set absurd.direct to {setting}")
+    queue = f"flow_{setting}"
+    document = {
+        "name": f"flow_{setting}", "version": "1",
+        "tasks": {
+            "a": {"task_id": "a", "operator_type": "task", "function": "f", "result_key": "a"},
+            "b": {"task_id": "b", "operator_type": "task", "function": "f", "dependencies": ["a"],
+                  "args": ["{{a}}"]},
+            "c": {"task_id": "c", "operator_type": "task", "function": "f", "dependencies": ["a"]},
+            "d": {"task_id": "d", "operator_type": "task", "function": "f", "dependencies": ["b", "c"]},
+        },
+    }
+    conn.execute("select absurd.create_queue(%s)", (queue,))
+    conn.execute("select absurd.register_workflow(%s, %s)", (json.dumps(document), queue))
+    run = conn.execute("select absurd.start_workflow(%s, p_queue_name => %s)", (f"flow_{setting}", queue)).fetchone()[0]
+    done = 0
+    while tasks := claim(conn, queue):
+        conn.execute("select absurd.complete_run(%s, %s, %s)", (queue, tasks[0][0], json.dumps({"n": done})))
+        done += 1
+    assert done == 4
+    assert conn.execute("select status from absurd.workflow_run where workflow_run_id = %s", (run,)).fetchone() == (
+        "completed",)
+    states = conn.execute("select distinct state, attempts from absurd.workflow_step").fetchall()
+    assert states == [("completed", 1)]
