@@ -1,5 +1,6 @@
 //! Retention: ended tasks and old events go.
 
+use super::direct;
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -22,8 +23,8 @@ static EVENTS: Statement = Statement::new(include_str!("../../sql/maintenance/cl
 #[derive(Clone, Copy)]
 pub struct Batch {
     /// What ended before this instant is removed.
-    cutoff: Timestamp,
-    limit: i32,
+    pub(super) cutoff: Timestamp,
+    pub(super) limit: i32,
 }
 
 impl Batch {
@@ -47,6 +48,9 @@ impl Batch {
 /// Removes tasks that ended before the cutoff, oldest first, with everything of theirs; returns how
 /// many.
 pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
+    if let Some(removed) = direct::tasks(session, queue, batch)? {
+        return Ok(removed);
+    }
     let tasks = match provision::is_partitioned(queue)? {
         false => &TASKS,
         true => &TASKS_PARTITIONED,

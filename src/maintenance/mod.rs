@@ -2,4 +2,5 @@
 
 pub mod cleanup;
 pub mod cron;
+mod direct;
 pub mod partitions;

@@ -103,6 +103,20 @@ pub static RULES: Index = Index {
         WHERE ((cancellation IS NOT NULL) AND (cancel_done IS NULL))",
 };
 
+pub static ENDED: Index = Index {
+    table: "r",
+    suffix: "end",
+    definition: "btree (COALESCE(completed_at, failed_at)) \
+                 WHERE (COALESCE(completed_at, failed_at) IS NOT NULL)",
+};
+pub static CANCELLED: Index = Index {
+    table: "t",
+    suffix: "cai",
+    definition: "btree (cancelled_at) WHERE (cancelled_at IS NOT NULL)",
+};
+pub static RUNS_OF_TASK: Index = Index { table: "r", suffix: "ti", definition: "btree (task_id)" };
+pub static WAITS_OF_TASK: Index = Index { table: "w", suffix: "ti", definition: "btree (task_id)" };
+
 impl Index {
     /// The name of a queue's index of this kind.
     pub fn name(&self, queue: &QueueName) -> CString {

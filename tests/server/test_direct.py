@@ -316,3 +316,47 @@ def test_a_workflow_goes_the_same_way(connect, setting):
         "completed",)
     states = conn.execute("select distinct state, attempts from absurd.workflow_step").fetchall()
     assert states == [("completed", 1)]
+
+
+def test_cleanup_removes_what_the_statement_does(connect):
+    """Retried, cancelled, held and young tasks among the others; in the order of their ends."""
+    left = []
+    for setting in ("on", "off"):
+        conn = connect()
+        conn.execute(f"set absurd.direct to {setting}")
+        queue = f"clean_{setting}"
+        conn.execute("select absurd.create_queue(%s)", (queue,))
+        ids = {}
+        for n in range(40):
+            conn.execute("select set_config('absurd.fake_now', ('2026-01-01'::timestamptz + make_interval(days => %s))::text, false)", (n,))
+            options = json.dumps({"max_attempts": 1 + n % 3, "retry_strategy": {"kind": "none"}})
+            task, run = conn.execute("select task_id, run_id from absurd.spawn_task(%s, %s, '{}', %s)",
+                                     (queue, str(n), options)).fetchone()
+            ids[n] = task
+            if n % 7 == 0:
+                conn.execute("select absurd.cancel_task(%s, %s)", (queue, task))
+            while n % 7 and (runs := claim(conn, queue)):
+                conn.execute("select absurd.set_task_checkpoint_state(%s, %s, 'step', '1', %s, 60)",
+                             (queue, runs[0][1], runs[0][0]))
+                if n % 2:
+                    conn.execute("select absurd.fail_run(%s, %s, '1')", (queue, runs[0][0]))
+                else:
+                    conn.execute("select absurd.complete_run(%s, %s)", (queue, runs[0][0]))
+        holder = connect(autocommit=False)
+        holder.execute(f"select from absurd.c_{queue} where task_id = %s for share", (ids[2],))
+        holder.execute(f"select from absurd.t_{queue} where task_id = %s for key share", (ids[7],))
+        holder.execute(f"select from absurd.r_{queue} where task_id = %s for update", (ids[9],))
+        conn.execute("set absurd.fake_now to '2026-02-01'")
+        removed = [conn.execute("select absurd.cleanup_tasks(%s, %s, %s)", (queue, 86400, limit)).fetchone()[0]
+                   for limit in (5, 7, 1000, 1000)]
+        assert removed[0] == 5 and removed[1] <= 7 and removed[3] == 0
+        rest = [conn.execute(f"select {what} from absurd.{table}_{queue} t order by 1").fetchall()
+                for table, what in (("t", "task_name"), ("r", "attempt, state"), ("c", "checkpoint_name"))]
+        assert {("2",), ("7",), ("9",)} < set(rest[0])
+        holder.rollback()
+        removed.append(conn.execute("select absurd.cleanup_tasks(%s, 0, 1000)", (queue,)).fetchone()[0])
+        left.append((sum(removed), rest))
+        orphans = conn.execute(f"select (select count(*) from absurd.c_{queue} where task_id not in (select task_id from absurd.t_{queue}))"
+                               f" + (select count(*) from absurd.r_{queue} where task_id not in (select task_id from absurd.t_{queue}))")
+        assert orphans.fetchone()[0] == 0
+    assert left[0] == left[1]

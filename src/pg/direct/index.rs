@@ -56,7 +56,9 @@ impl Key {
         /// The column is the value or below it.
         upto(BTLessEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_LE }
         /// The column is below the value.
-        below(BTLessStrategyNumber) { INT2OID => F_INT2LT }
+        below(BTLessStrategyNumber) {
+            INT2OID => F_INT2LT, TIMESTAMPTZOID => F_TIMESTAMPTZ_LT
+        }
         /// The column is the value or above it.
         from(BTGreaterEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_GE }
     }
@@ -81,6 +83,14 @@ impl Table {
             Which::Named(_, definition) => catalog::index_is(id, definition)?,
         };
         Ok((is_usable && is_it).then_some(index))
+    }
+
+    /// Whether the table has an index that can be relied upon.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn has(&self, which: Which) -> Result<bool> {
+        self.index(which).map(|index| index.is_some())
     }
 
     /// Among the indexes that are open for writing.

@@ -18,7 +18,7 @@ mod rows;
 mod table;
 
 pub use index::{Key, Which};
-pub use rows::Change;
+pub use rows::{Change, Scan, Tid};
 pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};
 

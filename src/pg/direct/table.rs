@@ -22,6 +22,8 @@ pub enum Access {
     Write,
     /// Reading, with the caller's rights.
     Read,
+    /// Reading and removing, with the caller's rights.
+    Remove,
     /// Reading and writing what the engine alone reads and writes, as its owner would.
     WriteOwn,
     /// Reading of the same.
@@ -37,8 +39,23 @@ impl Access {
         matches!(self, Self::WriteOwn | Self::ReadOwn)
     }
 
+    /// The rights that it takes.
+    fn rights(self) -> pg_sys::AclMode {
+        let rights = match self {
+            Self::Write => pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE,
+            Self::Remove => pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE,
+            Self::Read => pg_sys::ACL_SELECT,
+            Self::WriteOwn | Self::ReadOwn => 0,
+        };
+        rights as pg_sys::AclMode
+    }
+
+    fn changes(self) -> bool {
+        self.writes() || self == Self::Remove
+    }
+
     fn lock(self) -> i32 {
-        match self.writes() {
+        match self.changes() {
             true => pg_sys::RowExclusiveLock as i32,
             false => pg_sys::AccessShareLock as i32,
         }
@@ -64,7 +81,14 @@ pub struct Table {
 
 /// The tables that a call has opened, by name; none for one that cannot be used directly.
 #[derive(Default)]
-pub struct Tables(RefCell<Vec<(String, Access, Option<Rc<Table>>)>>);
+pub struct Tables(RefCell<Vec<Opened>>);
+
+struct Opened {
+    name: String,
+    layout: &'static Layout,
+    access: Access,
+    table: Option<Rc<Table>>,
+}
 
 impl Session {
     /// A table of schema `absurd` for direct use in this call; none when statements must be used. It
@@ -79,9 +103,11 @@ impl Session {
         access: Access,
     ) -> Result<Option<Rc<Table>>> {
         let Tables(tables) = &self.tables;
-        let known = tables.borrow().iter().find_map(|(held, for_what, table)| {
-            (*for_what == access && held == name).then(|| table.clone())
-        });
+        let is_it = |known: &Opened| {
+            known.access == access && std::ptr::eq(known.layout, layout) && known.name == name
+        };
+        let known =
+            tables.borrow().iter().find(|known| is_it(known)).map(|known| known.table.clone());
         if let Some(table) = known {
             return Ok(table);
         }
@@ -92,16 +118,15 @@ impl Session {
             true => None,
             false => Table::open(name, layout, access)?.map(Rc::new),
         };
-        tables.borrow_mut().push((name.to_owned(), access, table.clone()));
+        let name = name.to_owned();
+        tables.borrow_mut().push(Opened { name, layout, access, table: table.clone() });
         Ok(table)
     }
 
     /// Closes what the call has opened.
     pub(in crate::pg) fn close_tables(&self) -> Result<()> {
-        for (_, _, table) in self.tables.0.take() {
-            if let Some(table) = table {
-                table.close()?;
-            }
+        for table in self.tables.0.take().into_iter().filter_map(|opened| opened.table) {
+            table.close()?;
         }
         Ok(())
     }
@@ -220,17 +245,12 @@ unsafe fn places(
             && !row.relhasrules
             && !row.relrowsecurity
             && has_plain_triggers(table.trigdesc, access);
-        if !is_plain || (access.writes() && !may_write()) {
+        if !is_plain || (access.changes() && !may_write()) {
             return Ok(None);
         }
-        if !access.is_own() {
-            let mut rights = pg_sys::ACL_SELECT as pg_sys::AclMode;
-            if access.writes() {
-                rights |= (pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE) as pg_sys::AclMode;
-            }
-            if !guarded(|| has_all(row.oid, rights))? {
-                return Ok(None);
-            }
+        let rights = access.rights();
+        if !guarded(|| has_all(row.oid, rights))? {
+            return Ok(None);
         }
         let descriptor = &*table.rd_att;
         let columns = descriptor.attrs.as_slice(descriptor.natts as usize);
@@ -267,7 +287,7 @@ unsafe fn places(
 /// Whether no trigger of a table would have to fire. A read fires none; of the engine's own tables no row
 /// is removed here and no key is changed, which is what their triggers are about.
 unsafe fn has_plain_triggers(triggers: *const pg_sys::TriggerDesc, access: Access) -> bool {
-    if triggers.is_null() || !access.writes() {
+    if triggers.is_null() || !access.changes() {
         return true;
     }
     // SAFETY: as many triggers as are counted.

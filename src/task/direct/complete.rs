@@ -62,7 +62,8 @@ fn settle(
     };
     let may_end =
         || -> Result<bool> { Ok(followed || tasks.get(tasks::WORKFLOW_STEP)? != Some(true)) };
-    if !followed && !(has_task && may_end()?) {
+    let may_begin = followed || (has_task && may_end()?);
+    if !may_begin {
         return refused;
     }
     let [completed, now, result, done] =
