@@ -1,5 +1,6 @@
 //! Leases: how long a run is its worker's, and why a worker is told that its run is not.
 
+use super::direct::lease as direct;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
@@ -28,7 +29,11 @@ pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i
     }
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
-    if session.run(&EXTEND, queue, params![run, until, now])?.is_empty() {
+    let extended = match direct::set(session, queue, run, until, false)? {
+        Some(extended) => extended,
+        None => !session.run(&EXTEND, queue, params![run, until, now])?.is_empty(),
+    };
+    if !extended {
         return Err(why_no_lease(session, queue, run)?);
     }
     Ok(())
@@ -47,6 +52,9 @@ static LEASE_NOT_SHORTER: Statement = Statement::new(
 pub fn prolong(session: &Session, queue: &QueueName, run: Uuid, seconds: i32) -> Result<bool> {
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
+    if let Some(prolonged) = direct::set(session, queue, run, until, true)? {
+        return Ok(prolonged);
+    }
     Ok(!session.run(&LEASE_NOT_SHORTER, queue, params![run, until, now])?.is_empty())
 }
 

@@ -12,6 +12,7 @@ COLUMNS = {
     "t": "task_name, params, headers, retry_strategy, max_attempts, cancellation, enqueue_at, first_started_at, state,"
     " attempts, completed_payload, cancelled_at, tenant_id, idempotency_key, workflow_run_id, cancel_done,"
     " workflow_step, attempt_timeout, leave_late",
+    "c": "checkpoint_name, state, status, updated_at",
     "r": "attempt, state, claimed_by, claim_expires_at, available_at, wake_event, event_payload, started_at,"
     " completed_at, failed_at, result, failure_reason, created_at, last_heartbeat, tenant_id, priority,"
     " attempt_ends_at",
@@ -35,7 +36,8 @@ def claim(conn, queue, quantity=1, worker="worker"):
 
 
 def rows(conn, queue, table):
-    order = "enqueue_at, params" if table == "t" else "created_at, priority, attempt, available_at, state"
+    order = {"t": "enqueue_at, params", "c": "updated_at, checkpoint_name, state",
+             "r": "created_at, priority, attempt, available_at, state"}[table]
     return conn.execute(f'select {COLUMNS[table]} from absurd."{table}_{queue}" order by {order}').fetchall()
 
 
@@ -63,14 +65,25 @@ def live(conn, queue):
                      (NOW, minutes))
         for run in claim(conn, queue, 2) + claim(conn, queue, 10):
             seen.append(run[2:])
+            for step, extend in (("one", 60), ("two", 600), ("one", 30), ("three", None)):
+                conn.execute("select absurd.set_task_checkpoint_state(%s, %s, %s, %s, %s, %s)",
+                             (queue, run[1], step, json.dumps([step, minutes, extend]), run[0], extend))
+            # The first attempt's own name, written by a later one.
+            conn.execute("select absurd.save_checkpoint_for_run(%s, %s, 'one', '2')", (queue, run[0]))
+            conn.execute("select absurd.extend_claim(%s, %s, 10)", (queue, run[0]))
             if minutes == 1 and run[3] == "all":
                 conn.execute("select absurd.fail_run(%s, %s, '{\"name\": \"no\"}')", (queue, run[0]))
             else:
                 conn.execute("select absurd.complete_run(%s, %s, %s)", (queue, run[0], json.dumps([run[3]])))
-            with pytest.raises(psycopg.Error) as error:
-                conn.execute("select absurd.complete_run(%s, %s, 'null')", (queue, run[0]))
-            message = error.value.diag.message_primary.replace(str(run[0]), "RUN").replace(str(run[1]), "TASK")
-            seen.append((error.value.sqlstate, message.replace(queue, "QUEUE")))
+            for call in ("complete_run(%(queue)s, %(run)s, 'null')", "extend_claim(%(queue)s, %(run)s, 10)",
+                         "set_task_checkpoint_state(%(queue)s, %(task)s, 'late', '1', %(run)s, 10)",
+                         "set_task_checkpoint_state(%(queue)s, %(queue_id)s, 'late', '1', %(run)s, 10)"):
+                with pytest.raises(psycopg.Error) as error:
+                    conn.execute(f"select absurd.{call}", {"queue": queue, "run": run[0], "task": run[1], "queue_id": uuid.UUID(int=1)})
+                message = error.value.diag.message_primary
+                for value, name in ((run[0], "RUN"), (run[1], "TASK"), (queue, "QUEUE")):
+                    message = message.replace(str(value), name)
+                seen.append((error.value.sqlstate, message))
     conn.execute("reset absurd.fake_now")
     return seen
 
@@ -84,7 +97,7 @@ def test_does_what_the_statements_do(connect):
         conn.execute("select absurd.create_queue(%s)", (queue,))
         seen = live(conn, queue)
         assert len(seen) > 2 * len(LIVES)
-        came.append((seen, rows(conn, queue, "t"), rows(conn, queue, "r")))
+        came.append((seen, *(rows(conn, queue, table) for table in COLUMNS)))
     for direct, stated in zip(*came, strict=True):
         assert direct == stated
 
@@ -95,7 +108,10 @@ def test_needs_no_statement(connect, queue):
     for _ in range(2):
         conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
         [run] = claim(conn, queue)
+        conn.execute("select absurd.set_task_checkpoint_state(%s, %s, 'step', '1', %s, 60)", (queue, run[1], run[0]))
+        conn.execute("select absurd.extend_claim(%s, %s, 60)", (queue, run[0]))
         conn.execute("select absurd.complete_run(%s, %s, '1')", (queue, run[0]))
+    conn.execute("select absurd.cleanup_tasks(%s, 0, 10)", (queue,))
     planned = """select ident from pg_backend_memory_contexts
                   where name = 'CachedPlanSource' and ident like '/* absurd */%%' || %s || '%%'"""
     assert conn.execute(planned, (queue,)).fetchall() == []
@@ -350,7 +366,7 @@ def test_cleanup_removes_what_the_statement_does(connect):
         removed = [conn.execute("select absurd.cleanup_tasks(%s, %s, %s)", (queue, 86400, limit)).fetchone()[0]
                    for limit in (5, 7, 1000, 1000)]
         assert removed[0] == 5 and removed[1] <= 7 and removed[3] == 0
-        rest = [conn.execute(f"select {what} from absurd.{table}_{queue} t order by 1").fetchall()
+        rest = [sorted(conn.execute(f"select {what} from absurd.{table}_{queue} t").fetchall())
                 for table, what in (("t", "task_name"), ("r", "attempt, state"), ("c", "checkpoint_name"))]
         assert {("2",), ("7",), ("9",)} < set(rest[0])
         holder.rollback()

@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod complete;
+pub mod lease;
 pub mod spawn;
 
 use std::rc::Rc;
