@@ -13,12 +13,14 @@
 
 mod compiled;
 mod ffi;
+mod hold;
 mod index;
 mod rows;
 mod table;
 
+pub use hold::Tid;
 pub use index::{Key, Which};
-pub use rows::{Change, Scan, Tid};
+pub use rows::{Change, Scan};
 pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};
 

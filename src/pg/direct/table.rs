@@ -114,9 +114,11 @@ impl Session {
         if self.is_outermost() && tables.borrow().is_empty() {
             compiled::make_room()?;
         }
-        let table = match self.keeps_snapshot() || !guc::is_direct() {
-            true => None,
-            false => Table::open(name, layout, access)?.map(Rc::new),
+        // What is called here has changed its form with nearly every version.
+        let is_possible = cfg!(feature = "pg15") && guc::is_direct() && !self.keeps_snapshot();
+        let table = match is_possible {
+            false => None,
+            true => Table::open(name, layout, access)?.map(Rc::new),
         };
         let name = name.to_owned();
         tables.borrow_mut().push(Opened { name, layout, access, table: table.clone() });
