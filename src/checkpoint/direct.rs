@@ -11,6 +11,7 @@ use crate::task::state::State;
 
 mod checkpoint {
     crate::layout! {
+        "btree (task_id, checkpoint_name)";
         TASK_ID "task_id" UUID,
         NAME "checkpoint_name" TEXT,
         STATE "state" JSONB,

@@ -15,6 +15,7 @@ const MORE: i32 = 64;
 
 mod run {
     crate::layout! {
+        "btree (run_id)";
         TASK_ID "task_id" UUID,
         ATTEMPT "attempt" INT4,
         COMPLETED_AT "completed_at" TIMESTAMPTZ,
@@ -24,13 +25,15 @@ mod run {
 
 mod task {
     crate::layout! {
+        "btree (task_id)";
         TASK_ID "task_id" UUID,
         STATE "state" TEXT,
         CANCELLED_AT "cancelled_at" TIMESTAMPTZ,
     }
 }
 
-static ANY: Layout = Layout(&[]);
+static CHECKPOINTS: Layout = Layout { columns: &[], key: "btree (task_id, checkpoint_name)" };
+static WAITS: Layout = Layout { columns: &[], key: "" };
 
 struct Tables {
     runs: Rc<Table>,
@@ -60,8 +63,8 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Optio
         open("r", &run::LAYOUT, Access::Remove)?,
         open("t", &task::LAYOUT, Access::Remove)?,
         open("t", &task::LAYOUT, Access::Read)?,
-        open("c", &ANY, Access::Remove)?,
-        open("w", &ANY, Access::Remove)?,
+        open("c", &CHECKPOINTS, Access::Remove)?,
+        open("w", &WAITS, Access::Remove)?,
     );
     let (Some(runs), Some(tasks), Some(cancelled), Some(checkpoints), Some(waits)) = tables else {
         return Ok(None);

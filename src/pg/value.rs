@@ -15,8 +15,9 @@ use super::{Jsonb, Timestamp};
 /// Types of columns, by short names.
 pub mod kind {
     pub use pgrx::pg_sys::{
-        BOOLOID as BOOL, FLOAT8OID as FLOAT8, INT2OID as INT2, INT4ARRAYOID as INT4S,
-        INT4OID as INT4, INT8OID as INT8, JSONBOID as JSONB, TEXTOID as TEXT,
+        BOOLOID as BOOL, FLOAT8OID as FLOAT8, INT2ARRAYOID as INT2S, INT2OID as INT2,
+        INT4ARRAYOID as INT4S, INT4OID as INT4, INT8OID as INT8, JSONBOID as JSONB,
+        TEXTARRAYOID as TEXTS, TEXTOID as TEXT, TIMESTAMPTZARRAYOID as TIMESTAMPTZS,
         TIMESTAMPTZOID as TIMESTAMPTZ, UUIDOID as UUID,
     };
 }

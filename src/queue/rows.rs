@@ -10,6 +10,7 @@ use crate::pg::direct::{Access, Layout, Table, Which};
 
 pub mod runs {
     crate::layout! {
+        "btree (run_id)";
         RUN_ID "run_id" UUID,
         TASK_ID "task_id" UUID,
         ATTEMPT "attempt" INT4,
@@ -32,6 +33,7 @@ pub mod runs {
 
 pub mod tasks {
     crate::layout! {
+        "btree (task_id)";
         TASK_ID "task_id" UUID,
         TASK_NAME "task_name" TEXT,
         PARAMS "params" JSONB,
@@ -56,6 +58,7 @@ pub mod tasks {
 
 pub mod waits {
     crate::layout! {
+        "btree (run_id, step_name)";
         TIMEOUT_AT "timeout_at" TIMESTAMPTZ,
     }
 }

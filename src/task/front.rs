@@ -18,6 +18,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::direct::front as direct;
 use super::hand_out::{Claimed, Offer};
 use super::sweep;
 use crate::error::Result;
@@ -52,13 +53,6 @@ const MARGIN: f64 = 0.05;
 const QUEUES: usize = 256;
 const PRIORITIES: usize = 32;
 
-static PUBLISHED: Statement = Statement::new(
-    "select exists (select from absurd.workflow_timer where queue_name = $2 and due_at <= $1)
-            or exists (select from absurd.workflow_stimulus where queue_name = $2),
-            f.looked_at, f.blocks, f.seconds, f.is_overdue, f.priorities, f.floors, f.weeks, f.untils
-       from (values (true)) as always
-       left join absurd.queue_front f on f.queue_name = $2",
-);
 static PUBLISH: Statement = Statement::new(
     "insert into absurd.queue_front as f
             (queue_name, looked_at, blocks, seconds, is_overdue, priorities, floors, weeks, untils)
@@ -352,26 +346,22 @@ impl Floor {
 }
 
 fn published(session: &Session, queue: &QueueName) -> Result<Published> {
-    let values = params![session.now(), queue.as_str()];
-    let row = session.run(&PUBLISHED, &Own, values)?.only()?;
-    let priorities: Vec<i16> = row.get(5)?.unwrap_or_default();
-    let floors: Vec<Timestamp> = row.get(6)?.unwrap_or_default();
-    let weeks: Vec<Option<String>> = row.get(7)?.unwrap_or_default();
-    let untils: Vec<Timestamp> = row.get(8)?.unwrap_or_default();
-    let floors = priorities
+    let (goes_on, stored) = direct::published(session, queue)?;
+    let floors = stored
+        .priorities
         .into_iter()
-        .zip(floors)
-        .zip(weeks)
-        .zip(untils)
+        .zip(stored.floors)
+        .zip(stored.weeks)
+        .zip(stored.untils)
         .map(|(((priority, since), week), until)| Floor { priority, since, week, until });
     Ok(Published {
-        goes_on: row.need(0)?,
-        overdue: row.get(4)?.unwrap_or(false),
+        goes_on,
+        overdue: stored.is_overdue,
         front: Front {
             floors: floors.collect(),
-            as_of: row.get(1)?,
-            blocks: row.get(2)?.unwrap_or(0),
-            seconds: row.get(3)?.unwrap_or(0.0),
+            as_of: stored.looked_at,
+            blocks: stored.blocks,
+            seconds: stored.seconds,
             looks: 0,
         },
     })

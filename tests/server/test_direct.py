@@ -376,3 +376,30 @@ def test_cleanup_removes_what_the_statement_does(connect):
                                f" + (select count(*) from absurd.r_{queue} where task_id not in (select task_id from absurd.t_{queue}))")
         assert orphans.fetchone()[0] == 0
     assert left[0] == left[1]
+
+
+def test_many_queues_in_one_backend(connect):
+    """More indexes than a backend keeps compiled, with subtransactions and calls within calls between."""
+    conn = connect()
+    count = 45
+    conn.execute("select absurd.create_queue('many_' || n) from generate_series(1, %s) n", (count,))
+    conn.execute(
+        """create function pg_temp.live(queue text) returns text language plpgsql as $$
+           declare run record; state text;
+           begin
+               perform absurd.spawn_task(queue, 'x', '{}', '{"cancellation": {"max_duration": 60}}');
+               begin
+                   perform absurd.claim_task(queue, 'worker', 60, 1);
+                   raise division_by_zero;
+               exception when division_by_zero then null;
+               end;
+               select * into run from absurd.claim_task(queue, 'worker', 60, 1);
+               perform absurd.set_task_checkpoint_state(queue, run.task_id, 'step', '1', run.run_id, 60);
+               perform absurd.complete_run(queue, run.run_id);
+               return (select r.state from absurd.get_task_result(queue, run.task_id) r);
+           end $$"""
+    )
+    for _ in range(2):
+        states = conn.execute("select pg_temp.live('many_' || n) from generate_series(1, %s) n", (count,)).fetchall()
+        assert states == [("completed",)] * count
+    conn.execute("select absurd.drop_queue('many_' || n) from generate_series(1, %s) n", (count,))

@@ -14,6 +14,7 @@ use crate::pg::{Timestamp, catalog};
 /// An index of a table.
 #[derive(Clone, Copy)]
 pub enum Which<'a> {
+    /// The one that the layout describes.
     PrimaryKey,
     /// By its name, with what `pg_get_indexdef` says after `USING`: an index of the same name may be
     /// another, and a row that it does not have would not be found.
@@ -79,7 +80,7 @@ impl Table {
             ((*index).rd_id, row.indisvalid && row.indisready && !row.indcheckxmin)
         };
         let is_it = match which {
-            Which::PrimaryKey => true,
+            Which::PrimaryKey => catalog::index_is(id, self.key)?,
             Which::Named(_, definition) => catalog::index_is(id, definition)?,
         };
         Ok((is_usable && is_it).then_some(index))

@@ -25,15 +25,18 @@ pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
-/// [`Layout`] that they are places in.
+/// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key after
+/// `USING`.
 #[macro_export]
 macro_rules! layout {
-    ($($constant:ident $name:literal $kind:ident,)*) => {
+    ($key:literal; $($constant:ident $name:literal $kind:ident,)*) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         enum Place { $($constant),* }
         $(#[allow(dead_code)]
         pub const $constant: usize = Place::$constant as usize;)*
-        pub static LAYOUT: $crate::pg::direct::Layout =
-            $crate::pg::direct::Layout(&[$(($name, $crate::pg::value::kind::$kind)),*]);
+        pub static LAYOUT: $crate::pg::direct::Layout = $crate::pg::direct::Layout {
+            columns: &[$(($name, $crate::pg::value::kind::$kind)),*],
+            key: $key,
+        };
     };
 }

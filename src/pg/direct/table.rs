@@ -1,6 +1,6 @@
 //! Opening tables, and which tables can be used directly.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::ptr::{self, null_mut};
 use std::rc::Rc;
@@ -12,8 +12,13 @@ use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::{Session, catalog, guc};
 
-/// Names and types of the columns that a direct path knows.
-pub struct Layout(pub &'static [(&'static str, pg_sys::Oid)]);
+/// What a direct path knows of a table.
+pub struct Layout {
+    /// Names and types of columns.
+    pub columns: &'static [(&'static str, pg_sys::Oid)],
+    /// The primary key's index, as `pg_get_indexdef` has it after `USING`; empty where it is not used.
+    pub key: &'static str,
+}
 
 /// What a table is opened for, and with whose rights.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,6 +70,7 @@ impl Access {
 /// An open table. It is closed with the call, or left to the transaction's end when that failed.
 pub struct Table {
     pub(super) relation: pg_sys::Relation,
+    pub(super) key: &'static str,
     /// Where the layout's columns stand, from 0.
     pub(super) places: Vec<usize>,
     /// The row read last, with its page pinned.
@@ -81,7 +87,11 @@ pub struct Table {
 
 /// The tables that a call has opened, by name; none for one that cannot be used directly.
 #[derive(Default)]
-pub struct Tables(RefCell<Vec<Opened>>);
+pub struct Tables {
+    open: RefCell<Vec<Opened>>,
+    /// Whether others are open beside these, set aside by a subtransaction.
+    others: Cell<bool>,
+}
 
 struct Opened {
     name: String,
@@ -102,7 +112,7 @@ impl Session {
         layout: &'static Layout,
         access: Access,
     ) -> Result<Option<Rc<Table>>> {
-        let Tables(tables) = &self.tables;
+        let tables = &self.tables.open;
         let is_it = |known: &Opened| {
             known.access == access && std::ptr::eq(known.layout, layout) && known.name == name
         };
@@ -111,7 +121,7 @@ impl Session {
         if let Some(table) = known {
             return Ok(table);
         }
-        if self.is_outermost() && tables.borrow().is_empty() {
+        if self.is_outermost() && tables.borrow().is_empty() && !self.tables.others.get() {
             compiled::make_room()?;
         }
         // What is called here has changed its form with nearly every version.
@@ -127,7 +137,7 @@ impl Session {
 
     /// Closes what the call has opened.
     pub(in crate::pg) fn close_tables(&self) -> Result<()> {
-        for table in self.tables.0.take().into_iter().filter_map(|opened| opened.table) {
+        for table in self.tables.open.take().into_iter().filter_map(|opened| opened.table) {
             table.close()?;
         }
         Ok(())
@@ -136,9 +146,11 @@ impl Session {
     /// Runs `f` with no table open, as a subtransaction needs it: what it opens is closed when it has
     /// succeeded, and forgotten when it has failed, for its end closes that.
     pub(in crate::pg) fn apart<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let outer = self.tables.0.take();
+        let (outer, others) = (self.tables.open.take(), self.tables.others.get());
+        self.tables.others.set(others || !outer.is_empty());
         let outcome = f().and_then(|value| self.close_tables().map(|()| value));
-        self.tables.0.replace(outer);
+        self.tables.open.replace(outer);
+        self.tables.others.set(others);
         outcome
     }
 }
@@ -160,6 +172,7 @@ impl Table {
             let row = guarded(|| ffi::table_slot_create(relation, null_mut()))?;
             let mut table = Self {
                 relation,
+                key: layout.key,
                 places,
                 row,
                 new: null_mut(),
@@ -260,9 +273,9 @@ unsafe fn places(
         if access.writes() && !constraints.is_null() && (*constraints).has_generated_stored {
             return Ok(None);
         }
-        let mut places = Vec::with_capacity(layout.0.len());
+        let mut places = Vec::with_capacity(layout.columns.len());
         let mut next = 0;
-        for (name, kind) in layout.0 {
+        for (name, kind) in layout.columns {
             // The columns mostly come in the layout's order.
             let order = (next..columns.len()).chain(0..next);
             let is_it = |place: &usize| {

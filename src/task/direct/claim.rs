@@ -62,7 +62,7 @@ fn first_priority(queue: &QueueName, runs: &Table, keys: &[Key]) -> Result<Optio
     }
 }
 
-static ANY: Layout = Layout(&[]);
+static ANY: Layout = Layout { columns: &[], key: "" };
 
 /// Whether workflow runs of a queue have something to go on with; none when statements must be used.
 ///
@@ -123,6 +123,7 @@ pub fn hand_out(
         let mut handed = Handed { blocks: 0, last: None };
         let mut is_all = true;
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
+            session.check_for_interrupts()?;
             let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
             match next(session, &tables)? {
                 Next::Gone => {}

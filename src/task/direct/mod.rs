@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod complete;
+pub mod front;
 pub mod lease;
 pub mod spawn;
 

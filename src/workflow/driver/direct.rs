@@ -22,6 +22,7 @@ pub const FEW: usize = 8;
 /// The columns that [`rows::step`] reads, in its order, and the run.
 mod step {
     crate::layout! {
+        "btree (workflow_run_id, scope, node)";
         SCOPE "scope" INT4, NODE "node" INT4, STATE "state" TEXT, DEPENDENCIES "dependencies" INT4S,
         ROUTERS "routers" INT4S, INPUTS "inputs" INT4S, REFERRERS "referrers" INT4,
         TRIGGER_NODE "trigger_node" INT4, TRIGGER_SUCCEEDED "trigger_succeeded" BOOL,
@@ -36,6 +37,7 @@ mod step {
 /// The columns that [`rows::scope`] reads, in its order.
 mod scope {
     crate::layout! {
+        "btree (workflow_run_id, scope)";
         _SCOPE "scope" INT4, _DEFINITION "definition_scope" INT4, _PARENT "parent_scope" INT4,
         _PARENT_NODE "parent_node" INT4, _ORDINAL "ordinal" INT4, _CHAIN "chain" INT4S,
         _CONTEXT "context" INT4, _PATH "path" TEXT, PHASE "phase" TEXT, OPEN "open" INT4,
@@ -47,6 +49,7 @@ mod scope {
 /// The columns that [`rows::run`] reads, but for those of `workflow_run`, and the count of transitions.
 mod execution {
     crate::layout! {
+        "btree (workflow_run_id)";
         _RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, _PARENT "parent_run_id" UUID,
         _PARENT_SCOPE "parent_scope" INT4, _PARENT_NODE "parent_node" INT4,
         _PARENT_BRANCH "parent_branch" TEXT, _DEPTH "depth" INT4, STATUS "status" TEXT,
@@ -58,11 +61,12 @@ mod execution {
 
 mod run {
     crate::layout! {
+        "btree (workflow_run_id)";
         INPUTS "inputs" JSONB, RESULT "result" JSONB, ERROR "error" JSONB,
     }
 }
 
-static ANY: Layout = Layout(&[]);
+static ANY: Layout = Layout { columns: &[], key: "" };
 
 const BY_TASK: Which =
     Which::Named(c"workflow_step_task", "btree (task_id) WHERE (task_id IS NOT NULL)");
