@@ -403,3 +403,48 @@ def test_many_queues_in_one_backend(connect):
         states = conn.execute("select pg_temp.live('many_' || n) from generate_series(1, %s) n", (count,)).fetchall()
         assert states == [("completed",)] * count
     conn.execute("select absurd.drop_queue('many_' || n) from generate_series(1, %s) n", (count,))
+
+
+def test_tables_may_be_altered_meanwhile(connect, conn, queue):
+    """Indexes come, go and are built anew, columns and triggers come and go, while two backends work."""
+    conn.execute("create or replace function public.nothing() returns trigger language plpgsql as 'begin return null; end'")
+    over, failures, lives = threading.Event(), [], []
+
+    def work():
+        mine = connect()
+        while not over.is_set():
+            try:
+                mine.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+                for run in claim(mine, queue):
+                    mine.execute("select absurd.set_task_checkpoint_state(%s, %s, 'step', '1', %s, 60)",
+                                 (queue, run[1], run[0]))
+                    mine.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
+                    lives.append(run[0])
+            except psycopg.Error as error:
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for n in range(8):
+        seen = len(lives)
+        for change in (
+            f'create index concurrently mine on absurd."r_{queue}" (tenant_id) where attempt > 1',
+            f'reindex index concurrently absurd."r_{queue}_rdy"',
+            f'alter table absurd."t_{queue}" add column extra_{n} text default \'x\'',
+            f'create trigger nothing after update on absurd."r_{queue}" for each row execute function public.nothing()',
+            f'vacuum absurd."r_{queue}", absurd."t_{queue}", absurd."c_{queue}"',
+            f'drop trigger nothing on absurd."r_{queue}"',
+            f'alter table absurd."t_{queue}" drop column extra_{n}',
+            "drop index concurrently absurd.mine",
+        ):
+            conn.execute(change)
+        while len(lives) < seen + 20 and not failures:
+            over.wait(0.01)
+    over.set()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    states = conn.execute(f'select state, count(*) from absurd."r_{queue}" group by 1').fetchall()
+    assert dict(states).get("completed") == len(set(lives)) == len(lives)
