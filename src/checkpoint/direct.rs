@@ -6,8 +6,7 @@ use crate::pg::direct::{Access, Change, Key};
 use crate::pg::{Jsonb, Param, Session, Uuid};
 use crate::queue::QueueName;
 use crate::queue::rows::{self, runs};
-use crate::task::direct::lease;
-use crate::task::state::State;
+use crate::task::direct::{is_running, lease};
 
 mod checkpoint {
     crate::layout! {
@@ -45,9 +44,11 @@ pub fn put(session: &Session, queue: &QueueName, write: &Write) -> Result<bool> 
         }
         let task: Uuid = runs.need(runs::TASK_ID)?;
         let attempt: i32 = runs.need(runs::ATTEMPT)?;
-        let is_running = State::parse(&runs.need::<String>(runs::STATE)?) == Some(State::Running);
         let is_its = write.task == task || write.task == write.owner;
-        if !is_running || !is_its || lease::task_is_open(session, queue, task)? != Some(true) {
+        if !is_running(&runs)?
+            || !is_its
+            || lease::task_is_open(session, queue, task)? != Some(true)
+        {
             return Ok(false);
         }
         let [id, name, state, status, owner, now]: &[Param; 6] =

@@ -1,9 +1,10 @@
 //! Handing out ready runs.
 //!
-//! Nearly always the head of the line can be taken as it is: one statement finds and locks it, another
-//! takes it, both short. What needs more, a task that has ended or whose rule came due unseen, a run that
-//! a timeout woke, is left to one long statement that knows all of it and costs several times as much,
-//! most of that before it has read a row: its many parts are made ready each time.
+//! Nearly always the head of the line can be taken as it is: directly, or where a queue is not plain by
+//! two short statements, of which one finds and locks it and the other takes it. What needs more, a task
+//! that has ended or whose rule came due unseen, a run that a timeout woke, is left to one long statement
+//! that knows all of it and costs several times as much, most of that before it has read a row: its many
+//! parts are made ready each time.
 
 use std::collections::HashMap;
 

@@ -82,19 +82,22 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         None => (session.new_id()?, session.new_id()?),
     };
     let options = order.options;
-    let common = params![
-        task_id,
-        run_id,
-        order.name,
-        order.params,
-        order.raw_options,
-        options.max_attempts,
-        now,
-        available_at,
-        options.tenant_id.as_deref(),
-        order.workflow_run,
-        options.priority,
-    ];
+    let values = || {
+        params![
+            task_id,
+            run_id,
+            order.name,
+            order.params,
+            order.raw_options,
+            options.max_attempts,
+            now,
+            available_at,
+            options.tenant_id.as_deref(),
+            order.workflow_run,
+            options.priority,
+        ]
+        .to_vec()
+    };
     let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
     let Some(key) = options.idempotency_key.as_deref() else {
         let given = |name| order.raw_options.member(name).filter(|value| !value.is_null());
@@ -114,7 +117,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
             step: None,
         };
         if !direct::run(session, queue, &new)? {
-            session.run(&SPAWN, queue, common)?;
+            session.run(&SPAWN, queue, &values())?;
         }
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
@@ -128,7 +131,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     if let Some(found) = find(session, queue, by_key, key)? {
         return Ok(found);
     }
-    let mut once = common.to_vec();
+    let mut once = values();
     once.extend_from_slice(params![key]);
     if !session.run(spawn_once, queue, &once)?.is_empty() {
         ready::announce(session, queue, available_at)?;

@@ -1,6 +1,6 @@
 //! What the executor makes anew of a table's indexes and constraints whenever it opens it for writing,
-//! kept: it is a third of what a direct write costs. Reading a CHECK from its text takes as long as finding
-//! a row, and a queue's eight conditions of partial indexes as long as entering two of them.
+//! kept: made anew it was a quarter of what a direct completion cost, the reading of the CHECKs from their
+//! text alone an eighth.
 //!
 //! Kept by what never changes: an index by its OID, a CHECK by its text. Expressions that call functions
 //! of users are not kept, since what they have been made of may be replaced.
@@ -234,8 +234,8 @@ unsafe fn is_built_in(text: *const c_char) -> bool {
         value < u64::from(pg_sys::FirstNormalObjectId)
     };
     let all_own = |tag: &[u8]| {
-        let places = text.windows(tag.len()).enumerate().filter(|(_, window)| *window == tag);
-        places.into_iter().all(|(place, _)| is_own(&text[place + tag.len()..]))
+        let mut places = text.windows(tag.len()).enumerate().filter(|(_, window)| *window == tag);
+        places.all(|(place, _)| is_own(&text[place + tag.len()..]))
     };
     let has = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
     !has(b"{COERCETODOMAIN")

@@ -82,7 +82,12 @@ unsafe extern "C-unwind" {
     pub fn GetCurrentCommandId(used: bool) -> u32;
     pub fn CommandCounterIncrement();
     pub fn IsInParallelMode() -> bool;
-    pub fn pg_class_aclcheck(relation: Oid, role: Oid, mode: pgrx::pg_sys::AclMode) -> u32;
+    pub fn pg_class_aclmask(
+        relation: Oid,
+        role: Oid,
+        mask: pgrx::pg_sys::AclMode,
+        how: pgrx::pg_sys::AclMaskHow::Type,
+    ) -> pgrx::pg_sys::AclMode;
     pub fn bms_add_member(
         set: *mut pgrx::pg_sys::Bitmapset,
         member: c_int,

@@ -1,8 +1,8 @@
 //! Rows of one table, read and written without a statement.
 //!
 //! What a short statement costs is mostly not its rows. The executor makes its nodes, expressions and
-//! tuple descriptors anew with every execution, 10 to 40 us for what then takes 2 to 10: of a step of a
-//! workflow, an eighth was reading and writing. So the hottest paths go to tables and indexes the way
+//! tuple descriptors anew with every execution, which often takes longer than what follows: of a step of a
+//! workflow, a sixth was finding and writing rows. So the hottest paths go to tables and indexes the way
 //! the catalogue's own code does: look a row up by index under a snapshot, form its successor, hand it to
 //! the table's access method and to its indexes, with the executor's own functions for constraints and
 //! index entries.

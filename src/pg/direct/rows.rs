@@ -172,7 +172,9 @@ impl Table {
                 if i32::from((*row).tts_nvalid) < count {
                     ffi::slot_getsomeattrs_int(row, count);
                 }
-                self.begin(|place| *(*row).tts_isnull.add(place));
+                // What a dropped column held goes, as with any UPDATE.
+                let columns = (*(*self.relation).rd_att).attrs.as_slice(count as usize);
+                self.begin(|place| columns[place].attisdropped || *(*row).tts_isnull.add(place));
                 for place in 0..count as usize {
                     *(*new).tts_values.add(place) = *(*row).tts_values.add(place);
                 }

@@ -264,7 +264,7 @@ unsafe fn places(
             return Ok(None);
         }
         let rights = access.rights();
-        if !guarded(|| has_all(row.oid, rights))? {
+        if guarded(|| ffi::pg_class_aclmask(row.oid, pg_sys::GetUserId(), rights, ALL))? != rights {
             return Ok(None);
         }
         let descriptor = &*table.rd_att;
@@ -315,6 +315,8 @@ unsafe fn has_plain_triggers(triggers: *const pg_sys::TriggerDesc, access: Acces
     access.is_own() && triggers.iter().all(is_apart)
 }
 
+const ALL: pg_sys::AclMaskHow::Type = pg_sys::AclMaskHow::ACLMASK_ALL;
+
 /// The events in a trigger's type.
 const EVENTS: u32 = pg_sys::TRIGGER_TYPE_INSERT
     | pg_sys::TRIGGER_TYPE_DELETE
@@ -325,15 +327,4 @@ const EVENTS: u32 = pg_sys::TRIGGER_TYPE_INSERT
 unsafe fn may_write() -> bool {
     // SAFETY: reads globals of this backend.
     unsafe { !pg_sys::XactReadOnly && !ffi::IsInParallelMode() }
-}
-
-unsafe fn has_all(table: pg_sys::Oid, rights: pg_sys::AclMode) -> bool {
-    // SAFETY: looks into the catalogue's cache, under `guarded`. The function asks for any of the rights
-    // that it is given.
-    unsafe {
-        let role = pg_sys::GetUserId();
-        (0..pg_sys::AclMode::BITS)
-            .map(|bit| rights & (1 << bit))
-            .all(|right| right == 0 || ffi::pg_class_aclcheck(table, role, right) == 0)
-    }
 }

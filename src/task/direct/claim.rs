@@ -1,6 +1,6 @@
 //! Claims.
 
-use super::Tables;
+use super::{Tables, is_open};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
@@ -157,7 +157,7 @@ fn next(session: &Session, tables: &Tables) -> Result<Next> {
         (Some(_), Some(false)) => return Ok(Next::Gone),
         _ => return Ok(Next::Special),
     }
-    if !tables.task_is_open()? {
+    if !is_open(tasks)? {
         return Ok(Next::Special);
     }
     let first_started_at = tasks.get(tasks::FIRST_STARTED_AT)?;

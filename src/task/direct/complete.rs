@@ -1,6 +1,6 @@
 //! Completions.
 
-use super::Tables;
+use super::{Tables, is_open, is_running};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::{Change, Key};
@@ -70,7 +70,7 @@ fn settle(
         params![State::Completed.as_str(), session.now(), payload, true];
     let changes = [(runs::STATE, *completed), (runs::COMPLETED_AT, *now), (runs::RESULT, *result)];
     loop {
-        if State::parse(&runs.need::<String>(runs::STATE)?) != Some(State::Running) {
+        if !is_running(runs)? {
             return refused;
         }
         if runs.update(&changes, true)? == Change::Done {
@@ -81,7 +81,7 @@ fn settle(
         }
     }
     let mut is_there = has_task;
-    while is_there && tables.task_is_open()? && may_end()? {
+    while is_there && is_open(tasks)? && may_end()? {
         let mut changes = vec![(tasks::STATE, *completed), (tasks::COMPLETED_PAYLOAD, *result)];
         if tasks.get::<Jsonb>(tasks::CANCELLATION)?.is_some() {
             changes.push((tasks::CANCEL_DONE, *done));

@@ -29,6 +29,7 @@ static PUBLISHED: Statement = Statement::new(
        from (values (true)) as always
        left join absurd.queue_front f on f.queue_name = $2",
 );
+
 /// A row of `queue_front`; nothing in it when there is none.
 #[derive(Default)]
 pub struct Stored {

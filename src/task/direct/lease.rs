@@ -1,12 +1,12 @@
 //! Leases.
 
+use super::{is_open, is_running};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::{Access, Change, Key};
 use crate::pg::{Session, Timestamp, Uuid};
 use crate::queue::QueueName;
 use crate::queue::rows::{self, runs, tasks};
-use crate::task::state::State;
 
 /// Sets the lease of a running run to end at `until`, or not before it when it only `prolongs`; then the
 /// task's state is not asked for. False when there is no such lease, none when a statement must be used.
@@ -36,12 +36,11 @@ pub fn set(
             }
         }
         loop {
-            let is_running =
-                State::parse(&runs.need::<String>(runs::STATE)?) == Some(State::Running);
-            let Some(end) = runs.get::<Timestamp>(runs::CLAIM_EXPIRES_AT)?.filter(|_| is_running)
-            else {
+            let end = runs.get::<Timestamp>(runs::CLAIM_EXPIRES_AT)?;
+            let Some(end) = end else { return Ok(Some(false)) };
+            if !is_running(&runs)? {
                 return Ok(Some(false));
-            };
+            }
             let end = if prolongs { end.max(until) } else { until };
             let [end, now] = params![end, session.now()];
             let values = [(runs::CLAIM_EXPIRES_AT, *end), (runs::LAST_HEARTBEAT, *now)];
@@ -63,9 +62,5 @@ pub fn task_is_open(session: &Session, queue: &QueueName, task: Uuid) -> Result<
     let tasks = rows::open(session, queue, "t", &tasks::LAYOUT, Access::Read)?;
     let Some(tasks) = tasks else { return Ok(None) };
     let Some(found) = tasks.find(&[Key::is(1, task)])? else { return Ok(None) };
-    if !found {
-        return Ok(Some(false));
-    }
-    let state = State::parse(&tasks.need::<String>(tasks::STATE)?);
-    Ok(Some(state.is_some_and(|state| !state.is_final())))
+    Ok(Some(found && is_open(&tasks)?))
 }

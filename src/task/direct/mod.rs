@@ -54,10 +54,21 @@ impl Tables {
         scan.end()?;
         Ok(Some(is_timed_out))
     }
+}
 
-    /// Whether the task that was read last is still to be worked on.
-    fn task_is_open(&self) -> Result<bool> {
-        let state = State::parse(&self.tasks.need::<String>(tasks::STATE)?);
-        Ok(state.is_some_and(|state| !state.is_final()))
-    }
+/// Whether the task that was read last is still to be worked on.
+///
+/// # Errors
+/// None but a damaged row's.
+pub fn is_open(tasks: &Table) -> Result<bool> {
+    let state = State::parse(&tasks.need::<String>(tasks::STATE)?);
+    Ok(state.is_some_and(|state| !state.is_final()))
+}
+
+/// Whether the run that was read last is at work.
+///
+/// # Errors
+/// None but a damaged row's.
+pub fn is_running(runs: &Table) -> Result<bool> {
+    Ok(State::parse(&runs.need::<String>(runs::STATE)?) == Some(State::Running))
 }
