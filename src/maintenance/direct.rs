@@ -32,8 +32,8 @@ mod task {
     }
 }
 
-static CHECKPOINTS: Layout = Layout { columns: &[], key: "btree (task_id, checkpoint_name)" };
-static WAITS: Layout = Layout { columns: &[], key: "" };
+static CHECKPOINTS: Layout = Layout::with_key("btree (task_id, checkpoint_name)");
+static WAITS: Layout = Layout::with_key("");
 
 struct Tables {
     runs: Rc<Table>,

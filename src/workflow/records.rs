@@ -11,6 +11,9 @@ use super::program::{NodeIx, ScopeIx};
 use super::step_state::{Outcome, StepState};
 use crate::time::Timestamp;
 
+/// The status of a run.
+pub use super::status::Status as RunStatus;
+
 /// A scope instance's number inside its run. The root's is 0; numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId(pub u32);
@@ -56,32 +59,6 @@ pub struct Parent {
     pub run: Uuid,
     pub step: StepKey,
     pub branch: String,
-}
-
-/// The statuses of `workflow_run`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunStatus {
-    Pending,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-impl RunStatus {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
 }
 
 /// An instance of a scope.

@@ -87,7 +87,7 @@ pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
     let mut all = all(&program, &scopes, &steps);
     if scopes.is_empty() {
         // Not begun: every step is as the run is, to be started or never to be.
-        let state = match rows::has_ended(view.run.status) {
+        let state = match view.run.status.is_final() {
             true => StepState::Skipped,
             false => StepState::Pending,
         };

@@ -12,6 +12,7 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
+use super::ffi;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 
@@ -50,8 +51,9 @@ unsafe extern "C-unwind" {
 #[derive(Default)]
 struct Kept {
     context: Option<pg_sys::MemoryContext>,
+    /// Null for what is not kept.
+    indexes: HashMap<u32, *mut pg_sys::IndexInfo>,
     /// None for what is not kept.
-    indexes: HashMap<u32, Option<*const pg_sys::IndexInfo>>,
     checks: HashMap<Box<CStr>, Option<*mut pg_sys::ExprState>>,
 }
 
@@ -94,55 +96,59 @@ pub(super) fn open_indexes(
 ) -> Result<()> {
     // SAFETY: the closures' frames are plain; the arrays have a place for each index.
     unsafe {
-        let list = guarded(|| RelationGetIndexList(relation))?;
-        let count = if list.is_null() { 0 } else { (*list).length as usize };
-        if count == 0 {
-            return Ok(());
-        }
-        let (opened, infos) = guarded(|| {
-            let size = count * size_of::<*mut u8>();
-            (pg_sys::palloc0(size).cast(), pg_sys::palloc0(size).cast())
+        let count = guarded(|| {
+            let list = RelationGetIndexList(relation);
+            let count = if list.is_null() { 0 } else { (*list).length as usize };
+            let size = count.max(1) * size_of::<*mut u8>();
+            ((*target).ri_IndexRelationDescs, (*target).ri_IndexRelationInfo) =
+                (ffi::palloc0(size).cast(), ffi::palloc0(size).cast());
+            for i in 0..count {
+                let id = (*(*list).elements.add(i)).oid_value;
+                *(*target).ri_IndexRelationDescs.add(i) =
+                    index_open(id, pg_sys::RowExclusiveLock as i32);
+                (*target).ri_NumIndices = i as i32 + 1;
+            }
+            count
         })?;
-        ((*target).ri_IndexRelationDescs, (*target).ri_IndexRelationInfo) = (opened, infos);
+        let (opened, infos) = ((*target).ri_IndexRelationDescs, (*target).ri_IndexRelationInfo);
         for i in 0..count {
-            let id = (*(*list).elements.add(i)).oid_value;
-            let index = guarded(|| index_open(id, pg_sys::RowExclusiveLock as i32))?;
-            *(*target).ri_IndexRelationDescs.add(i) = index;
-            (*target).ri_NumIndices = i as i32 + 1;
-            *(*target).ri_IndexRelationInfo.add(i) = info(id, index)?;
+            *infos.add(i) = info(*opened.add(i))?;
         }
-    }
-    Ok(())
-}
-
-/// What the executor wants to know of an index, for this call to write into.
-fn info(id: pg_sys::Oid, index: pg_sys::Relation) -> Result<*mut pg_sys::IndexInfo> {
-    let known = KEPT.with_borrow(|kept| kept.indexes.get(&id.to_u32()).copied());
-    let known = match known {
-        Some(known) => known,
-        None => {
-            let context = context()?;
-            // SAFETY: an open index; the closure's frame is plain.
-            let made = unsafe { guarded(|| compile_index(context, index))? };
-            let made = (!made.is_null()).then_some(made);
-            KEPT.with_borrow_mut(|kept| kept.indexes.insert(id.to_u32(), made));
-            made
-        }
-    };
-    // SAFETY: what is kept lives until nothing is open; the copy is the call's. The closure's frame is
-    // plain.
-    unsafe {
-        guarded(|| match known {
-            None => BuildIndexInfo(index),
-            Some(kept) => {
-                let copy: *mut pg_sys::IndexInfo =
-                    pg_sys::palloc(size_of::<pg_sys::IndexInfo>()).cast();
-                *copy = *kept;
-                (*copy).ii_ReadyForInserts = (*(*index).rd_index).indisready;
-                (*copy).ii_Context = pg_sys::CurrentMemoryContext;
-                copy
+        // What is written into goes into the call's own copy.
+        guarded(|| {
+            for i in 0..count {
+                let (index, kept) = (*opened.add(i), *infos.add(i));
+                *infos.add(i) = match kept.is_null() {
+                    true => BuildIndexInfo(index),
+                    false => copy(index, kept),
+                };
             }
         })
+    }
+}
+
+/// What the executor wants to know of an index, as it is kept; null when it is not.
+fn info(index: pg_sys::Relation) -> Result<*mut pg_sys::IndexInfo> {
+    // SAFETY: an open index.
+    let id = unsafe { (*index).rd_id.to_u32() };
+    if let Some(known) = KEPT.with_borrow(|kept| kept.indexes.get(&id).copied()) {
+        return Ok(known);
+    }
+    let context = context()?;
+    // SAFETY: an open index; the closure's frame is plain.
+    let made = unsafe { guarded(|| compile_index(context, index))? };
+    KEPT.with_borrow_mut(|kept| kept.indexes.insert(id, made));
+    Ok(made)
+}
+
+unsafe fn copy(index: pg_sys::Relation, kept: *const pg_sys::IndexInfo) -> *mut pg_sys::IndexInfo {
+    // SAFETY: runs under `guarded`; what is kept lives until nothing is open.
+    unsafe {
+        let copy: *mut pg_sys::IndexInfo = ffi::palloc(size_of::<pg_sys::IndexInfo>()).cast();
+        *copy = *kept;
+        (*copy).ii_ReadyForInserts = (*(*index).rd_index).indisready;
+        (*copy).ii_Context = pg_sys::CurrentMemoryContext;
+        copy
     }
 }
 
@@ -150,7 +156,7 @@ fn info(id: pg_sys::Oid, index: pg_sys::Relation) -> Result<*mut pg_sys::IndexIn
 unsafe fn compile_index(
     context: pg_sys::MemoryContext,
     index: pg_sys::Relation,
-) -> *const pg_sys::IndexInfo {
+) -> *mut pg_sys::IndexInfo {
     // SAFETY: runs under `guarded`.
     unsafe {
         let before = pg_sys::MemoryContextSwitchTo(context);
@@ -186,7 +192,7 @@ pub(super) fn give_checks(
         }
         let count = (*constraints).num_check as usize;
         let given: *mut *mut pg_sys::ExprState =
-            guarded(|| pg_sys::palloc0(count * size_of::<*mut u8>()).cast())?;
+            guarded(|| ffi::palloc0(count * size_of::<*mut u8>()).cast())?;
         for i in 0..count {
             match check((*(*constraints).check.add(i)).ccbin)? {
                 Some(compiled) => *given.add(i) = compiled,

@@ -1,10 +1,10 @@
 //! What the direct path calls in Postgres 15, without pgrx's own catch around each.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys::{
-    CmdType, Datum, EState, IndexScanDesc, List, Oid, Relation, ResultRelInfo, ScanDirection,
-    ScanKeyData, Snapshot, TupleDesc, TupleTableSlot, TupleTableSlotOps,
+    CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, Relation, ResultRelInfo,
+    ScanDirection, ScanKeyData, Snapshot, TupleDesc, TupleTableSlot, TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
@@ -31,7 +31,6 @@ unsafe extern "C-unwind" {
         root: *mut ResultRelInfo,
         instrument: c_int,
     );
-    pub fn ExecCloseIndices(info: *mut ResultRelInfo);
     pub fn ExecConstraints(info: *mut ResultRelInfo, slot: *mut TupleTableSlot, state: *mut EState);
     pub fn ExecInsertIndexTuples(
         info: *mut ResultRelInfo,
@@ -94,5 +93,8 @@ unsafe extern "C-unwind" {
     ) -> *mut pgrx::pg_sys::Bitmapset;
     pub fn list_make1_impl(kind: pgrx::pg_sys::NodeTag, datum: pgrx::pg_sys::ListCell)
     -> *mut List;
+    pub fn palloc0(size: usize) -> *mut c_void;
+    pub fn palloc(size: usize) -> *mut c_void;
+    pub fn MemoryContextReset(context: MemoryContext);
     pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
 }

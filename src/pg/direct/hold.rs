@@ -12,7 +12,7 @@ use crate::pg::ereport::guarded;
 
 /// Where a row stands in its table.
 #[derive(Clone, Copy)]
-pub struct Tid(pg_sys::ItemPointerData);
+pub struct Tid(pub(super) pg_sys::ItemPointerData);
 
 impl Table {
     /// Locks the row that was read last against changes, unless somebody else holds or has changed it.

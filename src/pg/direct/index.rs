@@ -1,6 +1,6 @@
 //! Indexes and the keys that they are searched by.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
@@ -68,22 +68,24 @@ impl Key {
 impl Table {
     /// An index of the table; none when there is no such index or it cannot be relied upon.
     pub(super) fn index(&self, which: Which) -> Result<Option<pg_sys::Relation>> {
-        let found = match (which, self.state.is_null()) {
-            (which, false) => self.index_of_target(which),
-            (Which::PrimaryKey, true) => self.primary_key()?,
-            (Which::Named(name, _), true) => self.index_by_name(name)?,
+        let definition = match which {
+            Which::PrimaryKey => self.layout.key,
+            Which::Named(_, definition) => definition,
         };
-        let Some(index) = found else { return Ok(None) };
-        // SAFETY: an open index's row of pg_index.
-        let (id, is_usable) = unsafe {
-            let row = &*(*index).rd_index;
-            ((*index).rd_id, row.indisvalid && row.indisready && !row.indcheckxmin)
+        if let Some(id) = self.known.index(definition) {
+            return self.open_index(id);
+        }
+        let id = match which {
+            Which::PrimaryKey => self.primary_key()?,
+            Which::Named(name, _) => catalog::id(&name.to_string_lossy())?,
         };
-        let is_it = match which {
-            Which::PrimaryKey => catalog::index_is(id, self.key)?,
-            Which::Named(_, definition) => catalog::index_is(id, definition)?,
-        };
-        Ok((is_usable && is_it).then_some(index))
+        let Some(id) = id else { return Ok(None) };
+        let index = self.open_index(id)?;
+        if index.is_none() || !catalog::index_is(id, definition)? {
+            return Ok(None);
+        }
+        self.known.note_index(definition, id);
+        Ok(index)
     }
 
     /// Whether the table has an index that can be relied upon.
@@ -94,55 +96,47 @@ impl Table {
         self.index(which).map(|index| index.is_some())
     }
 
-    /// Among the indexes that are open for writing.
-    fn index_of_target(&self, which: Which) -> Option<pg_sys::Relation> {
-        // SAFETY: as many open indexes as are counted.
-        unsafe {
-            (0..(*self.target).ri_NumIndices as usize)
-                .map(|i| *(*self.target).ri_IndexRelationDescs.add(i))
-                .find(|index| match which {
-                    Which::PrimaryKey => (*(**index).rd_index).indisprimary,
-                    Which::Named(name, _) => {
-                        CStr::from_ptr((*(**index).rd_rel).relname.data.as_ptr()) == name
-                    }
-                })
-        }
-    }
-
-    fn primary_key(&self) -> Result<Option<pg_sys::Relation>> {
+    fn primary_key(&self) -> Result<Option<pg_sys::Oid>> {
         unsafe extern "C-unwind" {
             fn RelationGetPrimaryKeyIndex(relation: pg_sys::Relation) -> pg_sys::Oid;
         }
         // SAFETY: an open table; the closure's frame is plain.
         let id = unsafe { guarded(|| RelationGetPrimaryKeyIndex(self.relation))? };
-        self.open_index(c"", id)
+        Ok((id != pg_sys::InvalidOid).then_some(id))
     }
 
-    fn index_by_name(&self, name: &CStr) -> Result<Option<pg_sys::Relation>> {
-        let Some(id) = catalog::id(&name.to_string_lossy())? else { return Ok(None) };
-        self.open_index(name, id)
-    }
-
-    fn open_index(&self, name: &CStr, id: pg_sys::Oid) -> Result<Option<pg_sys::Relation>> {
-        let known =
-            self.indexes.borrow().iter().find(|(held, _)| held.as_c_str() == name).map(|(_, i)| *i);
-        if known.is_some() || id == pg_sys::InvalidOid {
+    /// Opens an index, unless it is open; none when it is not of this table or not to be used.
+    fn open_index(&self, id: pg_sys::Oid) -> Result<Option<pg_sys::Relation>> {
+        let known = self.indexes.borrow().iter().find(|(held, _)| *held == id).map(|(_, i)| *i);
+        if known.is_some() {
             return Ok(known);
         }
-        // SAFETY: closed with the table; the closures' frames are plain.
-        unsafe {
-            let index = guarded(|| ffi::try_relation_open(id, pg_sys::AccessShareLock as i32))?;
-            if index.is_null() {
-                return Ok(None);
-            }
-            let row = (*index).rd_index;
-            if row.is_null() || (*row).indrelid != (*self.relation).rd_id {
-                guarded(|| ffi::relation_close(index, pg_sys::NoLock as i32))?;
-                return Ok(None);
-            }
-            self.indexes.borrow_mut().push((CString::from(name), index));
-            Ok(Some(index))
+        let (table, lock) = (self.relation, self.lock);
+        // SAFETY: closed with the table; the closure's frame is plain.
+        let index = unsafe {
+            guarded(|| {
+                let index = ffi::try_relation_open(id, lock);
+                if index.is_null() {
+                    return index;
+                }
+                let row = (*index).rd_index;
+                let is_usable = !row.is_null()
+                    && (*row).indrelid == (*table).rd_id
+                    && (*row).indisvalid
+                    && (*row).indisready
+                    && !(*row).indcheckxmin;
+                if is_usable {
+                    return index;
+                }
+                ffi::relation_close(index, pg_sys::NoLock as i32);
+                std::ptr::null_mut()
+            })?
+        };
+        if index.is_null() {
+            return Ok(None);
         }
+        self.indexes.borrow_mut().push((id, index));
+        Ok(Some(index))
     }
 }
 

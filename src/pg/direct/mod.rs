@@ -15,8 +15,10 @@ mod compiled;
 mod ffi;
 mod hold;
 mod index;
+mod known;
 mod rows;
 mod table;
+mod triggers;
 
 pub use hold::Tid;
 pub use index::{Key, Which};
@@ -26,10 +28,13 @@ pub use table::{Access, Layout, Table};
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
 /// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key after
-/// `USING`.
+/// `USING`, then the functions of triggers and the tables of foreign keys that the path answers for.
 #[macro_export]
 macro_rules! layout {
-    ($key:literal; $($constant:ident $name:literal $kind:ident,)*) => {
+    (
+        $key:literal $(does [$($does:literal),*])? $(refers [$($refers:literal),*])?;
+        $($constant:ident $name:literal $kind:ident,)*
+    ) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         enum Place { $($constant),* }
         $(#[allow(dead_code)]
@@ -37,6 +42,8 @@ macro_rules! layout {
         pub static LAYOUT: $crate::pg::direct::Layout = $crate::pg::direct::Layout {
             columns: &[$(($name, $crate::pg::value::kind::$kind)),*],
             key: $key,
+            does: &[$($($does),*)?],
+            refers: &[$($($refers),*)?],
         };
     };
 }

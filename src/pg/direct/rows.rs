@@ -5,9 +5,10 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-use super::ffi;
+use super::hold::Tid;
 use super::index::{Key, Which, scan_keys};
-use super::table::Table;
+use super::table::{Table, Writing};
+use super::{compiled, ffi};
 use crate::error::{Error, Result};
 use crate::pg::Session;
 use crate::pg::ereport::guarded;
@@ -67,20 +68,22 @@ impl Table {
     /// Postgres's own.
     pub fn scan(&self, which: Which, keys: &[Key]) -> Result<Option<Scan<'_>>> {
         let Some(index) = self.index(which)? else { return Ok(None) };
+        // SAFETY: table and index are open and a snapshot is active. The closure's frame is plain.
+        let scan = unsafe { guarded(|| self.begin_scan(index, keys))? };
+        Ok(Some(Scan { table: self, scan }))
+    }
+
+    unsafe fn begin_scan(&self, index: pg_sys::Relation, keys: &[Key]) -> pg_sys::IndexScanDesc {
         let count = keys.len().min(KEYS);
         let mut space = [pg_sys::ScanKeyData::default(); KEYS];
-        // SAFETY: table and index are open and a snapshot is active; the scan copies the keys. The
-        // closure's frame is plain.
-        let scan = unsafe {
-            guarded(|| {
-                scan_keys(index, keys, &mut space);
-                let snapshot = ffi::GetActiveSnapshot();
-                let scan = ffi::index_beginscan(self.relation, index, snapshot, count as i32, 0);
-                ffi::index_rescan(scan, space.as_mut_ptr(), count as i32, null_mut(), 0);
-                scan
-            })?
-        };
-        Ok(Some(Scan { table: self, scan }))
+        // SAFETY: runs under `guarded`; the scan copies the keys.
+        unsafe {
+            scan_keys(index, keys, &mut space);
+            let snapshot = ffi::GetActiveSnapshot();
+            let scan = ffi::index_beginscan(self.relation, index, snapshot, count as i32, 0);
+            ffi::index_rescan(scan, space.as_mut_ptr(), count as i32, null_mut(), 0);
+            scan
+        }
     }
 
     /// Reads the first row that an index has for the keys; none when the index cannot be relied upon.
@@ -88,9 +91,19 @@ impl Table {
     /// # Errors
     /// Postgres's own.
     pub fn first(&self, which: Which, keys: &[Key]) -> Result<Option<bool>> {
-        let Some(scan) = self.scan(which, keys)? else { return Ok(None) };
-        let found = scan.next()?;
-        scan.end()?;
+        let Some(index) = self.index(which)? else { return Ok(None) };
+        let before = blocks();
+        // SAFETY: as in `scan`.
+        let found = unsafe {
+            guarded(|| {
+                let scan = self.begin_scan(index, keys);
+                let found = ffi::index_getnext_slot(scan, FORWARD, self.row);
+                ffi::index_endscan(scan);
+                found
+            })?
+        };
+        SEARCHED.set(SEARCHED.get() + blocks() - before);
+        self.is_fresh.set(found);
         Ok(Some(found))
     }
 
@@ -102,12 +115,36 @@ impl Table {
         self.first(Which::PrimaryKey, keys)
     }
 
+    /// Reads a row that was read before; false when it is not visible any longer.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn read_again(&self, Tid(at): Tid) -> Result<bool> {
+        // SAFETY: the table is open and a snapshot is active; the closure's frame is plain.
+        let found = unsafe {
+            guarded(|| {
+                let mut at = at;
+                let fetch = (*(*self.relation).rd_tableam).tuple_fetch_row_version;
+                let snapshot = ffi::GetActiveSnapshot();
+                fetch.is_some_and(|fetch| fetch(self.relation, &mut at, snapshot, self.row))
+            })?
+        };
+        self.is_fresh.set(found);
+        Ok(found)
+    }
+
+    /// Whether the row that was read last is as this call has read it: it has not been changed by it
+    /// since.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh.get()
+    }
+
     /// A column of the row that was read last, by its place in the layout.
     ///
     /// # Errors
     /// None but a damaged row's.
     pub fn get<T: Column>(&self, place: usize) -> Result<Option<T>> {
-        let place = self.places[place];
+        let place = self.known.places[place];
         // SAFETY: the slot holds a row of the table, whose columns have the layout's types.
         unsafe {
             if (*self.row).tts_nvalid as usize <= place {
@@ -141,19 +178,21 @@ impl Table {
     /// # Errors
     /// Those of the table's constraints and indexes.
     pub fn insert(&self, values: &[(usize, Param)]) -> Result<()> {
+        let writing = self.writing()?;
+        self.open_indexes(writing)?;
         // SAFETY: the slot and what the executor needs were made for this table; the closure's frame is
         // plain.
         unsafe {
             guarded(|| {
-                let new = self.new;
-                self.begin(|_| true);
-                self.give(values);
+                let new = writing.new;
+                self.begin(writing, |_| true);
+                self.give(writing, values);
                 ffi::ExecStoreVirtualTuple(new);
-                self.check();
+                self.check(writing);
                 if let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert {
                     insert(self.relation, new, ffi::GetCurrentCommandId(true), 0, null_mut());
                 }
-                self.enter(false);
+                self.enter(writing, false);
                 ffi::CommandCounterIncrement();
             })
         }
@@ -164,31 +203,34 @@ impl Table {
     /// # Errors
     /// Those of the table's constraints and indexes, and of a wait.
     pub fn update(&self, values: &[(usize, Param)], wait: bool) -> Result<Change> {
+        let writing = self.writing()?;
         // SAFETY: as in `insert`; `row` holds a row of the table, pinned.
-        let outcome = unsafe {
+        let (outcome, indexes) = unsafe {
             guarded(|| {
-                let (row, new) = (self.row, self.new);
+                let (row, new) = (self.row, writing.new);
                 let count = (*(*self.relation).rd_att).natts;
                 if i32::from((*row).tts_nvalid) < count {
                     ffi::slot_getsomeattrs_int(row, count);
                 }
                 // What a dropped column held goes, as with any UPDATE.
                 let columns = (*(*self.relation).rd_att).attrs.as_slice(count as usize);
-                self.begin(|place| columns[place].attisdropped || *(*row).tts_isnull.add(place));
+                let is_null =
+                    |place: usize| columns[place].attisdropped || *(*row).tts_isnull.add(place);
+                self.begin(writing, is_null);
                 for place in 0..count as usize {
                     *(*new).tts_values.add(place) = *(*row).tts_values.add(place);
                 }
-                self.give(values);
+                self.give(writing, values);
                 ffi::ExecStoreVirtualTuple(new);
                 ffi::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
-                self.check();
+                self.check(writing);
+                let mut indexes = false;
                 let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
-                    return pg_sys::TM_Result::TM_Updated;
+                    return (pg_sys::TM_Result::TM_Updated, indexes);
                 };
                 let mut at = (*row).tts_tid;
                 let mut failure = pg_sys::TM_FailureData::default();
-                let (mut mode, mut indexes) =
-                    (pg_sys::LockTupleMode::LockTupleNoKeyExclusive, false);
+                let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
                 let result = update(
                     self.relation,
                     &mut at,
@@ -201,15 +243,25 @@ impl Table {
                     &mut mode,
                     &mut indexes,
                 );
-                if result == pg_sys::TM_Result::TM_Ok {
-                    if indexes {
-                        self.enter(true);
-                    }
-                    ffi::CommandCounterIncrement();
-                }
-                result
+                (result, indexes)
             })?
         };
+        if outcome == pg_sys::TM_Result::TM_Ok {
+            self.is_fresh.set(false);
+            // Mostly the row stays in its page and none of its indexes is needed.
+            if indexes {
+                self.open_indexes(writing)?;
+            }
+            // SAFETY: as in `insert`.
+            unsafe {
+                guarded(|| {
+                    if indexes {
+                        self.enter(writing, true);
+                    }
+                    ffi::CommandCounterIncrement();
+                })?;
+            }
+        }
         self.outcome(outcome)
     }
 
@@ -239,11 +291,22 @@ impl Table {
         }
     }
 
+    fn open_indexes(&self, writing: Writing) -> Result<()> {
+        // SAFETY: made by `writing`.
+        match unsafe { (*writing.target).ri_IndexRelationDescs.is_null() } {
+            true => compiled::open_indexes(self.relation, writing.target),
+            false => Ok(()),
+        }
+    }
+
     /// Empties the row to write.
-    unsafe fn begin(&self, is_null: impl Fn(usize) -> bool) {
+    unsafe fn begin(
+        &self,
+        Writing { new, target, range, .. }: Writing,
+        is_null: impl Fn(usize) -> bool,
+    ) {
         // SAFETY: runs under `guarded`; the slot has a place for each column.
         unsafe {
-            let new = self.new;
             if let Some(clear) = (*(*new).tts_ops).clear {
                 clear(new);
             }
@@ -251,55 +314,47 @@ impl Table {
                 *(*new).tts_values.add(place) = pg_sys::Datum::null();
                 *(*new).tts_isnull.add(place) = is_null(place);
             }
-            (*self.range).updatedCols = null_mut();
-            for i in 0..(*self.target).ri_NumIndices as usize {
-                (**(*self.target).ri_IndexRelationInfo.add(i)).ii_CheckedUnchanged = false;
+            (*range).updatedCols = null_mut();
+            for i in 0..(*target).ri_NumIndices as usize {
+                (**(*target).ri_IndexRelationInfo.add(i)).ii_CheckedUnchanged = false;
             }
         }
     }
 
     /// Puts values into the row to write, and notes which columns they are.
-    unsafe fn give(&self, values: &[(usize, Param)]) {
+    unsafe fn give(&self, Writing { new, range, .. }: Writing, values: &[(usize, Param)]) {
         // SAFETY: runs under `guarded`; places are those of the layout.
         unsafe {
             for (place, value) in values {
-                let place = self.places[*place];
-                *(*self.new).tts_values.add(place) = value.datum.unwrap_or(pg_sys::Datum::null());
-                *(*self.new).tts_isnull.add(place) = value.datum.is_none();
+                let place = self.known.places[*place];
+                *(*new).tts_values.add(place) = value.datum.unwrap_or(pg_sys::Datum::null());
+                *(*new).tts_isnull.add(place) = value.datum.is_none();
                 let number = place as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                (*self.range).updatedCols = ffi::bms_add_member((*self.range).updatedCols, number);
+                (*range).updatedCols = ffi::bms_add_member((*range).updatedCols, number);
             }
         }
     }
 
-    unsafe fn check(&self) {
+    unsafe fn check(&self, Writing { new, state, target, .. }: Writing) {
         // SAFETY: runs under `guarded`.
         unsafe {
             if !(*(*self.relation).rd_att).constr.is_null() {
-                ffi::ExecConstraints(self.target, self.new, self.state);
+                ffi::ExecConstraints(target, new, state);
             }
         }
     }
 
     /// Makes the index entries of a row that has been written.
-    unsafe fn enter(&self, is_update: bool) {
+    unsafe fn enter(&self, Writing { new, state, target, .. }: Writing, is_update: bool) {
         // SAFETY: runs under `guarded`.
         unsafe {
-            if (*self.target).ri_NumIndices > 0 {
-                let (target, new, state) = (self.target, self.new, self.state);
-                ffi::ExecInsertIndexTuples(
-                    target,
-                    new,
-                    state,
-                    is_update,
-                    false,
-                    null_mut(),
-                    null_mut(),
-                );
+            if (*target).ri_NumIndices > 0 {
+                let none = null_mut();
+                ffi::ExecInsertIndexTuples(target, new, state, is_update, false, none, null_mut());
             }
-            let context = (*self.state).es_per_tuple_exprcontext;
+            let context = (*state).es_per_tuple_exprcontext;
             if !context.is_null() {
-                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+                ffi::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
         }
     }
@@ -316,6 +371,7 @@ impl Scan<'_> {
         let found =
             unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) };
         SEARCHED.set(SEARCHED.get() + blocks() - before);
+        self.table.is_fresh.set(matches!(found, Ok(true)));
         found
     }
 

@@ -1,13 +1,14 @@
 //! Opening tables, and which tables can be used directly.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::ptr::{self, null_mut};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::{compiled, ffi};
+use super::known::{self, Known};
+use super::{compiled, ffi, triggers};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::{Session, catalog, guc};
@@ -18,6 +19,18 @@ pub struct Layout {
     pub columns: &'static [(&'static str, pg_sys::Oid)],
     /// The primary key's index, as `pg_get_indexdef` has it after `USING`; empty where it is not used.
     pub key: &'static str,
+    /// Trigger functions of schema `absurd` whose work the direct path does itself.
+    pub does: &'static [&'static str],
+    /// Tables of schema `absurd` that foreign keys of this one name, where the direct path sees to it that
+    /// the row is there.
+    pub refers: &'static [&'static str],
+}
+
+impl Layout {
+    /// Of a table whose columns are not looked at.
+    pub const fn with_key(key: &'static str) -> Self {
+        Self { columns: &[], key, does: &[], refers: &[] }
+    }
 }
 
 /// What a table is opened for, and with whose rights.
@@ -40,7 +53,7 @@ impl Access {
         matches!(self, Self::Write | Self::WriteOwn)
     }
 
-    fn is_own(self) -> bool {
+    pub(super) fn is_own(self) -> bool {
         matches!(self, Self::WriteOwn | Self::ReadOwn)
     }
 
@@ -55,7 +68,7 @@ impl Access {
         rights as pg_sys::AclMode
     }
 
-    fn changes(self) -> bool {
+    pub(super) fn changes(self) -> bool {
         self.writes() || self == Self::Remove
     }
 
@@ -70,19 +83,27 @@ impl Access {
 /// An open table. It is closed with the call, or left to the transaction's end when that failed.
 pub struct Table {
     pub(super) relation: pg_sys::Relation,
-    pub(super) key: &'static str,
-    /// Where the layout's columns stand, from 0.
-    pub(super) places: Vec<usize>,
+    pub(super) layout: &'static Layout,
+    pub(super) known: Rc<Known>,
+    pub(super) lock: i32,
     /// The row read last, with its page pinned.
     pub(super) row: *mut pg_sys::TupleTableSlot,
+    /// Whether that row has been read and not been changed by this call since.
+    pub(super) is_fresh: Cell<bool>,
+    /// What writing takes, once a row is written.
+    pub(super) writing: Cell<Option<Writing>>,
+    /// Indexes that were opened for reading.
+    pub(super) indexes: RefCell<Vec<(pg_sys::Oid, pg_sys::Relation)>>,
+}
+
+/// What the executor's functions need for writing rows.
+#[derive(Clone, Copy)]
+pub(super) struct Writing {
     /// The row being written.
-    pub(super) new: *mut pg_sys::TupleTableSlot,
-    /// What the executor's functions need; null for reading.
-    pub(super) state: *mut pg_sys::EState,
-    pub(super) target: *mut pg_sys::ResultRelInfo,
-    pub(super) range: *mut pg_sys::RangeTblEntry,
-    /// Indexes that were opened for reading, by their names.
-    pub(super) indexes: RefCell<Vec<(CString, pg_sys::Relation)>>,
+    pub new: *mut pg_sys::TupleTableSlot,
+    pub state: *mut pg_sys::EState,
+    pub target: *mut pg_sys::ResultRelInfo,
+    pub range: *mut pg_sys::RangeTblEntry,
 }
 
 /// The tables that a call has opened, by name; none for one that cannot be used directly.
@@ -157,77 +178,96 @@ impl Session {
 
 impl Table {
     fn open(name: &str, layout: &'static Layout, access: Access) -> Result<Option<Self>> {
-        let Some(id) = catalog::id(name)? else { return Ok(None) };
         let lock = access.lock();
+        let before = known::get(name, layout, access);
+        let id = match &before {
+            Some(known) => Some(known.id),
+            None => catalog::id(name)?,
+        };
+        let Some(id) = id else { return Ok(None) };
         // SAFETY: the closures' frames are plain; what is opened belongs to the transaction's resources.
         unsafe {
             let relation = guarded(|| ffi::try_table_open(id, lock))?;
             if relation.is_null() {
                 return Ok(None);
             }
-            let Some(places) = places(relation, layout, access)? else {
+            // With the lock has come what changed before it was had.
+            let known = match before.filter(|known| known.holds()) {
+                Some(known) => Some(known),
+                None => learn(relation, name, layout, access)?,
+            };
+            let Some(known) = known.filter(|_| may_use(layout, access)) else {
                 guarded(|| ffi::table_close(relation, lock))?;
                 return Ok(None);
             };
-            let row = guarded(|| ffi::table_slot_create(relation, null_mut()))?;
-            let mut table = Self {
-                relation,
-                key: layout.key,
-                places,
-                row,
-                new: null_mut(),
-                state: null_mut(),
-                target: null_mut(),
-                range: null_mut(),
-                indexes: RefCell::default(),
-            };
-            if access.writes() {
-                let (new, state, target, range) = guarded(|| prepare_to_write(relation))?;
-                (table.new, table.state, table.target, table.range) = (new, state, target, range);
-                compiled::open_indexes(relation, target)?;
-                compiled::give_checks(relation, target)?;
+            let rights = access.rights();
+            let row = guarded(|| {
+                let has = ffi::pg_class_aclmask(id, pg_sys::GetUserId(), rights, ALL) == rights;
+                if has { ffi::table_slot_create(relation, null_mut()) } else { null_mut() }
+            })?;
+            if row.is_null() {
+                guarded(|| ffi::table_close(relation, lock))?;
+                return Ok(None);
             }
-            Ok(Some(table))
+            Ok(Some(Self {
+                relation,
+                layout,
+                known,
+                lock,
+                row,
+                is_fresh: Cell::new(false),
+                writing: Cell::new(None),
+                indexes: RefCell::default(),
+            }))
         }
     }
 
     fn close(&self) -> Result<()> {
-        let indexes = self.indexes.take();
-        // SAFETY: what `open` has opened in this (sub)transaction, in reverse; the locks stay until its
-        // end. The closures' frames are plain.
+        let (indexes, writing) = (self.indexes.take(), self.writing.take());
+        let (relation, row, indexes) = (self.relation, self.row, indexes.as_slice());
+        // SAFETY: what was opened in this (sub)transaction, in reverse; the locks stay until its end. The
+        // closure's frame is plain.
         unsafe {
-            for (_, index) in &indexes {
-                let index = *index;
-                guarded(|| ffi::relation_close(index, pg_sys::NoLock as i32))?;
-            }
             guarded(|| {
-                ffi::ExecDropSingleTupleTableSlot(self.row);
-                if !self.state.is_null() {
-                    ffi::ExecCloseIndices(self.target);
-                    ffi::ExecDropSingleTupleTableSlot(self.new);
-                    ffi::FreeExecutorState(self.state);
+                for (_, index) in indexes {
+                    ffi::relation_close(*index, pg_sys::NoLock as i32);
                 }
-                ffi::table_close(self.relation, pg_sys::NoLock as i32);
+                ffi::ExecDropSingleTupleTableSlot(row);
+                if let Some(Writing { new, state, target, .. }) = writing {
+                    for i in 0..(*target).ri_NumIndices as usize {
+                        let index = *(*target).ri_IndexRelationDescs.add(i);
+                        ffi::relation_close(index, pg_sys::NoLock as i32);
+                    }
+                    ffi::ExecDropSingleTupleTableSlot(new);
+                    ffi::FreeExecutorState(state);
+                }
+                ffi::table_close(relation, pg_sys::NoLock as i32);
             })
         }
+    }
+
+    /// What writing rows takes, made with the first.
+    pub(super) fn writing(&self) -> Result<Writing> {
+        if let Some(writing) = self.writing.get() {
+            return Ok(writing);
+        }
+        let relation = self.relation;
+        // SAFETY: the closure's frame is plain.
+        let writing = unsafe { guarded(|| prepare_to_write(relation))? };
+        self.writing.set(Some(writing));
+        compiled::give_checks(relation, writing.target)?;
+        Ok(writing)
     }
 }
 
 /// The executor's view of a table that it did not plan for, as the worker of logical replication makes
 /// it.
-unsafe fn prepare_to_write(
-    relation: pg_sys::Relation,
-) -> (
-    *mut pg_sys::TupleTableSlot,
-    *mut pg_sys::EState,
-    *mut pg_sys::ResultRelInfo,
-    *mut pg_sys::RangeTblEntry,
-) {
+unsafe fn prepare_to_write(relation: pg_sys::Relation) -> Writing {
     // SAFETY: runs under `guarded`; everything lives in the call's memory.
     unsafe {
         let state = ffi::CreateExecutorState();
         let range: *mut pg_sys::RangeTblEntry =
-            pg_sys::palloc0(size_of::<pg_sys::RangeTblEntry>()).cast();
+            ffi::palloc0(size_of::<pg_sys::RangeTblEntry>()).cast();
         (*range).type_ = pg_sys::NodeTag::T_RangeTblEntry;
         (*range).rtekind = pg_sys::RTEKind::RTE_RELATION;
         (*range).relid = (*relation).rd_id;
@@ -236,12 +276,31 @@ unsafe fn prepare_to_write(
         let cell = pg_sys::ListCell { ptr_value: range.cast() };
         ffi::ExecInitRangeTable(state, ffi::list_make1_impl(pg_sys::NodeTag::T_List, cell));
         let target: *mut pg_sys::ResultRelInfo =
-            pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
+            ffi::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
         ffi::InitResultRelInfo(target, relation, 1, null_mut(), 0);
         let new =
             ffi::MakeSingleTupleTableSlot((*relation).rd_att, ptr::addr_of!(pg_sys::TTSOpsVirtual));
-        (new, state, target, range)
+        Writing { new, state, target, range }
     }
+}
+
+/// Finds out what is to be known of an open table; none when it cannot be used directly.
+unsafe fn learn(
+    relation: pg_sys::Relation,
+    name: &str,
+    layout: &'static Layout,
+    access: Access,
+) -> Result<Option<Rc<Known>>> {
+    // SAFETY: the caller's open relation.
+    let (id, places) = unsafe { ((*relation).rd_id, places(relation, layout, access)?) };
+    // The name was looked up before the table was locked.
+    if catalog::id(name)? != Some(id) {
+        return Ok(None);
+    }
+    let Some(places) = places else { return Ok(None) };
+    let known = Rc::new(Known::new(id, places));
+    known::put(name, layout, access, &known)?;
+    Ok(Some(known))
 }
 
 /// Where the layout's columns stand in the table; none when it cannot be used directly.
@@ -259,12 +318,8 @@ unsafe fn places(
             && !row.relispartition
             && !row.relhasrules
             && !row.relrowsecurity
-            && has_plain_triggers(table.trigdesc, access);
-        if !is_plain || (access.changes() && !may_write()) {
-            return Ok(None);
-        }
-        let rights = access.rights();
-        if guarded(|| ffi::pg_class_aclmask(row.oid, pg_sys::GetUserId(), rights, ALL))? != rights {
+            && triggers::are_plain(table.trigdesc, layout, access)?;
+        if !is_plain {
             return Ok(None);
         }
         let descriptor = &*table.rd_att;
@@ -299,32 +354,13 @@ unsafe fn places(
     }
 }
 
-/// Whether no trigger of a table would have to fire. A read fires none; of the engine's own tables no row
-/// is removed here and no key is changed, which is what their triggers are about.
-unsafe fn has_plain_triggers(triggers: *const pg_sys::TriggerDesc, access: Access) -> bool {
-    if triggers.is_null() || !access.changes() {
-        return true;
+/// Whether this transaction may use a table as it wants to. A statement says why it may not write.
+unsafe fn may_use(layout: &Layout, access: Access) -> bool {
+    // SAFETY: reads globals of this backend.
+    unsafe {
+        let may_write = !pg_sys::XactReadOnly && !ffi::IsInParallelMode();
+        (!access.changes() || may_write) && (layout.does.is_empty() || triggers::fire())
     }
-    // SAFETY: as many triggers as are counted.
-    let triggers = unsafe {
-        std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize)
-    };
-    let is_apart = |trigger: &pg_sys::Trigger| {
-        trigger.tgisinternal || trigger.tgtype as u32 & EVENTS == pg_sys::TRIGGER_TYPE_DELETE
-    };
-    access.is_own() && triggers.iter().all(is_apart)
 }
 
 const ALL: pg_sys::AclMaskHow::Type = pg_sys::AclMaskHow::ACLMASK_ALL;
-
-/// The events in a trigger's type.
-const EVENTS: u32 = pg_sys::TRIGGER_TYPE_INSERT
-    | pg_sys::TRIGGER_TYPE_DELETE
-    | pg_sys::TRIGGER_TYPE_UPDATE
-    | pg_sys::TRIGGER_TYPE_TRUNCATE;
-
-/// Whether the transaction may write at all. A statement says why not.
-unsafe fn may_write() -> bool {
-    // SAFETY: reads globals of this backend.
-    unsafe { !pg_sys::XactReadOnly && !ffi::IsInParallelMode() }
-}

@@ -62,7 +62,7 @@ fn first_priority(queue: &QueueName, runs: &Table, keys: &[Key]) -> Result<Optio
     }
 }
 
-static ANY: Layout = Layout { columns: &[], key: "" };
+static ANY: Layout = Layout::with_key("");
 
 /// Whether workflow runs of a queue have something to go on with; none when statements must be used.
 ///

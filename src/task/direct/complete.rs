@@ -52,13 +52,18 @@ fn settle(
 ) -> Result<Option<(Settled, bool)>> {
     let Tables { runs, tasks, waits } = tables;
     let refused = Ok(Some((Settled::Refused, false)));
-    let (found, waits) = (runs.find(&[Key::is(1, run)])?, waits.find(&[Key::is(1, run)])?);
-    let (Some(found), Some(waits)) = (found, waits) else { return Ok(None) };
-    if !found {
-        return refused;
-    }
-    let Some(has_task) = tasks.find(&[Key::is(1, runs.need::<Uuid>(runs::TASK_ID)?)])? else {
-        return Ok(None);
+    let Some(waits) = waits.find(&[Key::is(1, run)])? else { return Ok(None) };
+    // What the caller has read need not be read again: who has changed it since is met by the update.
+    let has_task = match is_read(tables, run)? {
+        true => true,
+        false => match runs.find(&[Key::is(1, run)])? {
+            None => return Ok(None),
+            Some(false) => return refused,
+            Some(true) => match tasks.find(&[Key::is(1, runs.need::<Uuid>(runs::TASK_ID)?)])? {
+                None => return Ok(None),
+                Some(has_task) => has_task,
+            },
+        },
     };
     let may_end =
         || -> Result<bool> { Ok(followed || tasks.get(tasks::WORKFLOW_STEP)? != Some(true)) };
@@ -92,4 +97,13 @@ fn settle(
         is_there = tasks.follow()?;
     }
     Ok(Some((Settled::TaskRefused, waits)))
+}
+
+/// Whether the rows read last are a run at work and its task.
+fn is_read(Tables { runs, tasks, .. }: &Tables, run: Uuid) -> Result<bool> {
+    Ok(runs.is_fresh()
+        && tasks.is_fresh()
+        && runs.need::<Uuid>(runs::RUN_ID)? == run
+        && runs.need::<Uuid>(runs::TASK_ID)? == tasks.need::<Uuid>(tasks::TASK_ID)?
+        && is_running(runs)?)
 }

@@ -9,6 +9,7 @@ use super::start::{self, NewExecution, Origin};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::params;
+use crate::pg::Jsonb;
 use crate::pg::plan::{Own, Statement};
 use crate::workflow::records::StepKey;
 use crate::workflow::registry;
@@ -41,7 +42,7 @@ pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()>
     };
     let new = NewExecution {
         definition: &definition,
-        inputs: child.inputs.text(),
+        inputs: Jsonb::from_text(child.inputs.text())?,
         queue: &queue,
         created_by: None,
         tags: None,

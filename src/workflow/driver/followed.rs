@@ -42,6 +42,8 @@ struct Held<'s> {
     task: crate::pg::Uuid,
     attempts: i32,
     drive: Option<Drive<'s>>,
+    /// Whether the root's row has been read without a statement.
+    is_read: bool,
 }
 
 /// Takes the tree of a run's task; none when no step follows it.
@@ -64,7 +66,7 @@ fn take<'s>(
         (Some(root), Some(transition)) => Some(Drive::new(session, root, transition)),
         _ => None,
     };
-    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive }))
+    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive, is_read: false }))
 }
 
 /// As [`take`]; none when a statement must do it.
@@ -77,7 +79,7 @@ fn take_directly<'s>(
     let Some(task) = found.filter(|task| task.is_followed) else { return Ok(Some(None)) };
     let Some(root) = direct::take_root(session, task.workflow_run)? else { return Ok(None) };
     let drive = root.map(|(root, transition)| Drive::new(session, root, transition));
-    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive })))
+    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive, is_read: true })))
 }
 
 impl Held<'_> {
@@ -93,7 +95,7 @@ impl Held<'_> {
             return inbox::try_roots(session, others(None)?);
         };
         let task = Uuid::from_bytes(*self.task.as_bytes());
-        let followers = load::followers(drive.session, task, drive.root)?;
+        let followers = load::followers(drive.session, task, drive.root, self.is_read)?;
         for (view, steps) in followers.found {
             for step in steps {
                 drive.push(view.run.id, stimulus(step));
@@ -216,7 +218,7 @@ pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Re
     if cancel::many(session, queue, vec![task])?.count == 0 {
         return Ok(false);
     }
-    let held = Held { task, attempts: 0, drive };
+    let held = Held { task, attempts: 0, drive, is_read: false };
     held.tell(
         session,
         |step| Stimulus::TaskCancelled { step },

@@ -202,7 +202,7 @@ pub fn take(drive: &mut Drive) -> Result<bool> {
 fn read(drive: &mut Drive, run: Uuid, kind: &str, step: Option<StepKey>, row: &Row) -> Result<()> {
     let payload = || rows::json(row, 4).map(|value| value.unwrap_or_else(Json::null));
     let view = drive.view(run)?;
-    if rows::has_ended(view.run.status) {
+    if view.run.status.is_final() {
         return Ok(());
     }
     if let Some(step) = step {

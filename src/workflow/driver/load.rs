@@ -45,6 +45,9 @@ static FOLLOWERS: Statement = Statement::new(concat!(
 /// # Errors
 /// 02000 for a run that the database does not execute.
 pub fn view(session: &Session, run: Uuid) -> Result<View<'_>> {
+    if let Some(view) = direct::view(session, run)? {
+        return Ok(view);
+    }
     match session.run(&RUN, &Own, params![run])?.first() {
         Some(row) => of_row(session, &row, 0),
         None => {
@@ -60,9 +63,14 @@ fn of_row<'s>(session: &'s Session, row: &Row, at: usize) -> Result<View<'s>> {
 }
 
 /// The steps of one tree that follow a task, each with its run: mostly one, which then needs no more
-/// reading. A run comes once, with all its steps.
-pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Followers<'_>> {
-    if let Some(followers) = direct::followers(session, task, root)? {
+/// reading. A run comes once, with all its steps. `is_read` is for [`direct::followers`].
+pub fn followers(
+    session: &Session,
+    task: Uuid,
+    root: Uuid,
+    is_read: bool,
+) -> Result<Followers<'_>> {
+    if let Some(followers) = direct::followers(session, task, root, is_read)? {
         return Ok(followers);
     }
     let mut found: Vec<(View, Vec<StepKey>)> = Vec::new();

@@ -118,7 +118,7 @@ impl<'s> Drive<'s> {
             Some(view) => view,
             None => load::view(self.session, run)?,
         };
-        if !rows::has_ended(view.run.status) {
+        if !view.run.status.is_final() {
             view.transition = self.next_transition();
             let (program, record) = (Rc::clone(&view.program), view.run.clone());
             let changes = advance(&program, &mut view, &record, stimulus)?;

@@ -223,25 +223,10 @@ pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
 }
 
 pub fn status(text: &str) -> Result<RunStatus> {
-    use RunStatus::{Cancelled, Completed, Failed, Pending, Running};
-    [Pending, Running, Completed, Failed, Cancelled]
+    RunStatus::ALL
         .into_iter()
-        .find(|status| status_text(*status) == text)
+        .find(|status| status.as_str() == text)
         .ok_or_else(|| corrupt(format!("\"{text}\" is not the status of a workflow run")))
-}
-
-pub const fn status_text(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Pending => "pending",
-        RunStatus::Running => "running",
-        RunStatus::Completed => "completed",
-        RunStatus::Failed => "failed",
-        RunStatus::Cancelled => "cancelled",
-    }
-}
-
-pub const fn has_ended(status: RunStatus) -> bool {
-    !matches!(status, RunStatus::Pending | RunStatus::Running)
 }
 
 fn phase(text: &str) -> Result<ScopePhase> {

@@ -7,7 +7,7 @@ use super::start::{self, NewExecution};
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::{Own, Statement};
-use crate::pg::{Session, Timestamp, catalog, ereport};
+use crate::pg::{Jsonb, Session, Timestamp, catalog, ereport};
 use crate::workflow::program::{Program, Schedule};
 use crate::workflow::registry::{self, Definition};
 
@@ -239,10 +239,9 @@ fn create(
         "data_interval_start": before.iso8601(),
         "data_interval_end": at.iso8601(),
     });
-    let inputs = inputs.to_string();
     let new = NewExecution {
         definition,
-        inputs: &inputs,
+        inputs: Jsonb::from_text(&inputs.to_string())?,
         queue,
         created_by: Some("schedule"),
         tags: None,

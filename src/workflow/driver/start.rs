@@ -5,7 +5,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::rows::{self, int};
-use super::{Drive, admit, lock};
+use super::{Drive, admit, direct, lock};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -25,8 +25,7 @@ use crate::workflow::stimulus::Stimulus;
 /// A run to create.
 pub struct NewExecution<'a> {
     pub definition: &'a Definition,
-    /// JSON text.
-    pub inputs: &'a str,
+    pub inputs: Jsonb,
     pub queue: &'a str,
     pub created_by: Option<&'a str>,
     /// JSON text of an object.
@@ -63,12 +62,15 @@ static RUN: Statement = Statement::new(
     "insert into absurd.workflow_run
          (workflow_run_id, workflow_name, workflow_version, workflow_hash, status, absurd_queue,
           inputs, created_by, tags, root_run_id, parent_run_id, parent_step)
-     values ($1, $2, $3, $4, 'pending', $5, $6::jsonb, $7, $8::jsonb, $9, $10, $11)",
+     values ($1, $2, $3, $4, 'pending', $5, $6, $7, $8::jsonb, $9, $10, $11)",
 );
 
 /// Creates a pending run; none when the workflow has one with the same idempotency key.
 pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
     let id = Uuid::from_bytes(*session.new_id()?.as_bytes());
+    if direct::run::insert(session, id, new)? {
+        return Ok(Some(id));
+    }
     let (definition, origin) = (new.definition, new.origin.as_ref());
     let root = origin.map_or(id, |origin| origin.root);
     let parent = origin.map(|origin| origin.parent);
@@ -136,7 +138,7 @@ pub fn run(
     }
     let new = NewExecution {
         definition: &definition,
-        inputs: &inputs.to_text(),
+        inputs,
         queue: queue.as_str(),
         created_by: options.created_by.as_deref(),
         tags: options.tags.as_deref(),
@@ -247,9 +249,7 @@ pub fn add_items(
         Operator::Foreach(_) => return Err(wrong("takes no more items: it is not dynamic")),
         other => return Err(wrong(&format!("takes no items: it is a {}", other.name()))),
     }
-    if rows::has_ended(view.run.status)
-        || !record.is_some_and(|record| takes_items(&program, &record))
-    {
+    if view.run.status.is_final() || !record.is_some_and(|record| takes_items(&program, &record)) {
         return Err(wrong(&format!("takes no items now: it is {state}")));
     }
     let items = items.into_iter().map(Json::from_value).collect();

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::rows::{int, phase_text, status_text};
+use super::direct::run::NewStatus;
+use super::rows::{int, phase_text};
 use super::view::View;
 use super::{breakers, direct};
 use crate::error::Result;
@@ -76,12 +77,10 @@ static RUN: Statement = Statement::new(
         set status = $2, next_scope = $3, started_at = $4, result = $5::jsonb
       where workflow_run_id = $1",
 );
-static STARTED: Statement = Statement::new(
-    "update absurd.workflow_run set status = 'running', started_at = $2 where workflow_run_id = $1",
-);
-static ENDED: Statement = Statement::new(
+static STATUS: Statement = Statement::new(
     "update absurd.workflow_run
-        set status = $2, result = $3::jsonb, error = $4::jsonb, completed_at = $5
+        set status = $2, started_at = coalesce($3, started_at),
+            completed_at = coalesce($4, completed_at), result = $5::jsonb, error = $6::jsonb
       where workflow_run_id = $1",
 );
 
@@ -246,7 +245,7 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
         // A run that was ended with a result but another status keeps it here.
         let kept = run.result.as_ref().filter(|_| !completed);
         if !direct::put_run(view, run, kept)? {
-            let (status, next_scope) = (status_text(run.status), int(run.next_scope));
+            let (status, next_scope) = (run.status.as_str(), int(run.next_scope));
             let values = params![run.id, status, next_scope, run.started_at, kept.map(Json::text)];
             view.session.run(&RUN, &Own, values)?;
         }
@@ -258,26 +257,36 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
     if before.status == RunStatus::Pending
         && let Some(started_at) = run.started_at
     {
-        status(view, &STARTED, run.id, |id| params![id, started_at].to_vec())?;
+        let started_at = Some(started_at);
+        let new = NewStatus { started_at, ..NewStatus::of(RunStatus::Running) };
+        status(view, run.id, &new)?;
     }
     if matches!(run.status, RunStatus::Pending | RunStatus::Running) {
         return Ok(());
     }
-    let result = run.result.as_ref().map(Json::text);
-    let error = run.error.as_ref().filter(|_| !completed).map(Json::text);
     let at: Timestamp = run.started_at.map_or(now, |started| now.max(started));
-    status(view, &ENDED, run.id, |id| {
-        params![id, status_text(run.status), result, error, at].to_vec()
-    })
+    let new = NewStatus {
+        result: run.result.as_ref(),
+        error: run.error.as_ref().filter(|_| !completed),
+        completed_at: Some(at),
+        ..NewStatus::of(run.status)
+    };
+    status(view, run.id, &new)
 }
 
-fn status(
-    view: &View,
-    statement: &'static Statement,
-    id: Uuid,
-    values: impl FnOnce(Uuid) -> Vec<crate::pg::Param>,
-) -> Result<()> {
-    let values = values(id);
-    row_guard::as_engine(id, || view.session.run(statement, &Global, &values))?;
+/// Stores a run's status where clients look for it.
+fn status(view: &View, id: Uuid, new: &NewStatus) -> Result<()> {
+    if direct::run::put_status(view.session, id, new)? {
+        return Ok(());
+    }
+    let values = params![
+        id,
+        new.status.as_str(),
+        new.started_at,
+        new.completed_at,
+        new.result.map(Json::text),
+        new.error.map(Json::text),
+    ];
+    row_guard::as_engine(id, || view.session.run(&STATUS, &Global, values))?;
     Ok(())
 }

@@ -166,6 +166,11 @@ impl<'s> View<'s> {
         }
     }
 
+    /// Whether a step is known to have no record.
+    pub fn is_unwritten(&self, key: StepKey) -> bool {
+        matches!(self.steps.get(&key), Some(None))
+    }
+
     fn ask(&self, statement: &'static Statement, params: &[Param]) -> Result<Rows> {
         self.session.run(statement, &Own, params)
     }

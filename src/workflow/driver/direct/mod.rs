@@ -1,72 +1,61 @@
 //! What nearly every step of a workflow reads and writes, without statements, see [`crate::pg::direct`].
 //! Each function says when statements must be used.
 
+pub mod run;
+mod steps;
+
+pub use steps::{put_steps, some_steps};
+
 use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::rows::{self, Fields, int, phase_text, status_text};
+use super::rows::{self, Fields, StoredRun, int, phase_text};
 use super::view::View;
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session};
 use crate::workflow::json::Json;
-use crate::workflow::program::Program;
-use crate::workflow::records::{Moment, RunRec, ScopeRec, StepKey, StepRec, Tally};
+use crate::workflow::records::{RunRec, ScopeRec, StepKey};
 use crate::workflow::registry;
-
-/// More steps than this are read and written by one statement.
-pub const FEW: usize = 8;
-
-/// The columns that [`rows::step`] reads, in its order, and the run.
-mod step {
-    crate::layout! {
-        "btree (workflow_run_id, scope, node)";
-        SCOPE "scope" INT4, NODE "node" INT4, STATE "state" TEXT, DEPENDENCIES "dependencies" INT4S,
-        ROUTERS "routers" INT4S, INPUTS "inputs" INT4S, REFERRERS "referrers" INT4,
-        TRIGGER_NODE "trigger_node" INT4, TRIGGER_SUCCEEDED "trigger_succeeded" BOOL,
-        SELECTED "selected" INT4, OPEN "open" INT4, ITERATIONS "iterations" INT4,
-        FIRST_FAILED "first_failed" INT4, TASK_ID "task_id" UUID, ATTEMPTS "attempts" INT4,
-        EVENT_NAME "event_name" TEXT, RESULT "result" JSONB, ERROR "error" JSONB,
-        STARTED_AT "started_at" TIMESTAMPTZ, FINISHED_AT "finished_at" TIMESTAMPTZ,
-        STARTED "started" INT8, FINISHED "finished" INT8, RUN "workflow_run_id" UUID,
-    }
-}
+use steps::step;
 
 /// The columns that [`rows::scope`] reads, in its order.
 mod scope {
     crate::layout! {
         "btree (workflow_run_id, scope)";
-        _SCOPE "scope" INT4, _DEFINITION "definition_scope" INT4, _PARENT "parent_scope" INT4,
+        SCOPE "scope" INT4, _DEFINITION "definition_scope" INT4, _PARENT "parent_scope" INT4,
         _PARENT_NODE "parent_node" INT4, _ORDINAL "ordinal" INT4, _CHAIN "chain" INT4S,
         _CONTEXT "context" INT4, _PATH "path" TEXT, PHASE "phase" TEXT, OPEN "open" INT4,
         FAILED_SINKS "failed_sinks" INT4, _ITEM "item" JSONB, RESULT "result" JSONB, ERROR "error" JSONB,
-        _RUN "workflow_run_id" UUID,
+        RUN "workflow_run_id" UUID,
     }
 }
 
-/// The columns that [`rows::run`] reads, but for those of `workflow_run`, and the count of transitions.
+/// The columns that [`rows::run`] reads, but for those of `workflow_run`, and what a run is created with.
 mod execution {
+    // The run is created, or has been found, in the same call.
     crate::layout! {
-        "btree (workflow_run_id)";
-        _RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, _PARENT "parent_run_id" UUID,
-        _PARENT_SCOPE "parent_scope" INT4, _PARENT_NODE "parent_node" INT4,
-        _PARENT_BRANCH "parent_branch" TEXT, _DEPTH "depth" INT4, STATUS "status" TEXT,
-        _QUEUE "queue_name" TEXT, STARTED_AT "started_at" TIMESTAMPTZ, NEXT_SCOPE "next_scope" INT4,
-        RESULT "result" JSONB, _NAME "workflow_name" TEXT, _VERSION "workflow_version" TEXT,
-        _HASH "workflow_hash" TEXT, TRANSITIONS "transitions" INT8,
+        "btree (workflow_run_id)" refers ["workflow_run"];
+        RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, PARENT "parent_run_id" UUID,
+        PARENT_SCOPE "parent_scope" INT4, PARENT_NODE "parent_node" INT4,
+        PARENT_BRANCH "parent_branch" TEXT, DEPTH "depth" INT4, STATUS "status" TEXT,
+        QUEUE "queue_name" TEXT, STARTED_AT "started_at" TIMESTAMPTZ, NEXT_SCOPE "next_scope" INT4,
+        RESULT "result" JSONB, NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT,
+        HASH "workflow_hash" TEXT, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
     }
 }
 
-mod run {
+/// What of a run stands in `workflow_run` alone.
+mod shown {
     crate::layout! {
         "btree (workflow_run_id)";
         INPUTS "inputs" JSONB, RESULT "result" JSONB, ERROR "error" JSONB,
     }
 }
 
-static ANY: Layout = Layout { columns: &[], key: "" };
+static ANY: Layout = Layout::with_key("");
 
 const BY_TASK: Which =
     Which::Named(c"workflow_step_task", "btree (task_id) WHERE (task_id IS NOT NULL)");
@@ -77,10 +66,6 @@ impl Fields for Table {
     fn get<T: crate::pg::value::Column>(&self, place: usize) -> Result<Option<T>> {
         Self::get(self, place)
     }
-}
-
-fn steps(session: &Session) -> Result<Option<Rc<Table>>> {
-    session.table("workflow_step", &step::LAYOUT, Access::WriteOwn)
 }
 
 fn scopes(session: &Session) -> Result<Option<Rc<Table>>> {
@@ -101,13 +86,13 @@ impl Fields for Run<'_> {
     fn get<T: crate::pg::value::Column>(&self, place: usize) -> Result<Option<T>> {
         match place {
             0..9 => self.execution.get(place),
-            9 => self.run.get(run::INPUTS),
+            9 => self.run.get(shown::INPUTS),
             10 | 11 => self.execution.get(place - 1),
             12 => match self.execution.get(execution::RESULT)? {
                 Some(result) => Ok(Some(result)),
-                None => self.run.get(run::RESULT),
+                None => self.run.get(shown::RESULT),
             },
-            13 => self.run.get(run::ERROR),
+            13 => self.run.get(shown::ERROR),
             _ => self.execution.get(place - 2),
         }
     }
@@ -145,6 +130,31 @@ pub fn take_root(session: &Session, run: Option<Uuid>) -> Result<Option<Option<(
     })
 }
 
+fn shown_runs(session: &Session) -> Result<Option<Rc<Table>>> {
+    session.table("workflow_run", &shown::LAYOUT, Access::ReadOwn)
+}
+
+/// A run, as [`super::load::view`] reads it; none when a statement must do it, or there is no such run.
+///
+/// # Errors
+/// XX001 for records that do not fit their document.
+pub fn view(session: &Session, run: Uuid) -> Result<Option<View<'_>>> {
+    let (Some(executions), Some(runs)) = (executions(session)?, shown_runs(session)?) else {
+        return Ok(None);
+    };
+    session.with_snapshot(|| {
+        let of_run = [Key::is(1, run)];
+        let is_whole = executions.find(&of_run)? == Some(true) && runs.find(&of_run)? == Some(true);
+        is_whole.then(|| of_rows(session, &executions, &runs)).transpose()
+    })
+}
+
+/// The run whose two rows were read last.
+fn of_rows<'s>(session: &'s Session, execution: &Table, run: &Table) -> Result<View<'s>> {
+    let StoredRun { run, name, version, hash } = rows::run(&Run { execution, run }, 0)?;
+    View::new(session, registry::program(session, &name, &version, &hash)?, run)
+}
+
 /// What followers of a task there are.
 pub struct Followers<'s> {
     /// Those of the tree, by their runs.
@@ -153,17 +163,20 @@ pub struct Followers<'s> {
     pub others: bool,
 }
 
-/// The running steps that follow a task, as [`super::load::followers`] reads them.
+/// The running steps that follow a task, as [`super::load::followers`] reads them. `is_read` says that
+/// [`take_root`] has read the root's row, and nothing has been read of its table since.
 ///
 /// # Errors
 /// XX001 for records that do not fit their document.
-pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Followers<'_>>> {
-    let (Some(steps), Some(scopes), Some(executions)) =
-        (steps(session)?, scopes(session)?, executions(session)?)
+pub fn followers(
+    session: &Session,
+    task: Uuid,
+    root: Uuid,
+    is_read: bool,
+) -> Result<Option<Followers<'_>>> {
+    let (Some(steps), Some(scopes), Some(executions), Some(runs)) =
+        (steps::open(session)?, scopes(session)?, executions(session)?, shown_runs(session)?)
     else {
-        return Ok(None);
-    };
-    let Some(runs) = session.table("workflow_run", &run::LAYOUT, Access::ReadOwn)? else {
         return Ok(None);
     };
     session.with_snapshot(|| {
@@ -171,14 +184,17 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
             return Ok(None);
         };
         let mut followers = Followers { found: Vec::new(), others: false };
+        let (mut held, mut last) = (is_read.then_some(root), None);
         while scan.next()? {
             if steps.need::<String>(step::STATE)? != "running" {
                 continue;
             }
             let run: Uuid = steps.need(step::RUN)?;
-            if executions.find(&[Key::is(1, run)])? != Some(true) {
+            // What taking the root has changed of its row is not read here.
+            if held != Some(run) && executions.find(&[Key::is(1, run)])? != Some(true) {
                 continue;
             }
+            held = Some(run);
             if executions.need::<Uuid>(execution::ROOT)? != root {
                 followers.others = true;
                 continue;
@@ -193,10 +209,7 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
             let place = match found.iter().position(|(view, _)| view.run.id == run) {
                 Some(place) => place,
                 None => {
-                    let stored = rows::run(&Run { execution: &executions, run: &runs }, 0)?;
-                    let (name, version) = (&stored.name, &stored.version);
-                    let program = registry::program(session, name, version, &stored.hash)?;
-                    found.push((View::new(session, program, stored.run)?, Vec::new()));
+                    found.push((of_rows(session, &executions, &runs)?, Vec::new()));
                     found.len() - 1
                 }
             };
@@ -205,8 +218,13 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
             let step = rows::step(&view.program, &*steps, 0)?;
             keys.push(step.key);
             view.keep(Some(scope), Some(step));
+            last = Some(steps.tid());
         }
         scan.end()?;
+        // It is mostly the one that is changed next.
+        if let Some(last) = last {
+            steps.read_again(last)?;
+        }
         Ok(Some(followers))
     })
 }
@@ -221,106 +239,8 @@ pub fn has_stimuli(session: &Session, root: Uuid) -> Result<Option<bool>> {
     session.with_snapshot(|| stimuli.first(BY_ROOT, &[Key::is(1, root)]))
 }
 
-/// The records of a few steps of a run; those that have none are left out.
-///
-/// # Errors
-/// XX001 for records that do not fit their document.
-pub fn some_steps(
-    session: &Session,
-    program: &Program,
-    run: &RunRec,
-    keys: &[StepKey],
-) -> Result<Option<Vec<StepRec>>> {
-    if keys.len() > FEW {
-        return Ok(None);
-    }
-    let Some(steps) = steps(session)? else { return Ok(None) };
-    session.with_snapshot(|| {
-        let mut found = Vec::new();
-        for key in keys {
-            match steps.find(&of_step(run.id, *key))? {
-                None => return Ok(None),
-                Some(false) => {}
-                Some(true) => found.push(rows::step(program, &*steps, 0)?),
-            }
-        }
-        Ok(Some(found))
-    })
-}
-
-fn of_step(run: Uuid, key: StepKey) -> [Key; 3] {
-    [Key::is(1, run), Key::is(2, int(key.scope.0)), Key::is(3, int(key.node.0))]
-}
-
-/// Stores a few steps of a run; false when a statement must do it.
-///
-/// # Errors
-/// Postgres's own.
-pub fn put_steps(view: &View, records: &[StepRec]) -> Result<bool> {
-    let session = view.session;
-    if records.len() > FEW {
-        return Ok(false);
-    }
-    let Some(steps) = steps(session)? else { return Ok(false) };
-    for record in records {
-        let values = step_values(view.run.id, record)?;
-        let is_new = session.with_snapshot(|| {
-            match steps.find(&of_step(view.run.id, record.key))? {
-                None => Ok(None),
-                Some(false) => Ok(Some(true)),
-                // The tree is held: nobody else changes its steps.
-                Some(true) => steps
-                    .update(&values, true)
-                    .map(|change| (change == Change::Done).then_some(false)),
-            }
-        })?;
-        match is_new {
-            // What has been stored already is stored again.
-            None => return Ok(false),
-            Some(true) => steps.insert(&values)?,
-            Some(false) => {}
-        }
-    }
-    Ok(true)
-}
-
-fn step_values(run: Uuid, s: &StepRec) -> Result<[(usize, Param); 23]> {
-    let moment = |moment: Option<Moment>| moment.map(|moment| moment.0);
-    let values: &[Param; 23] = params![
-        int(s.key.scope.0),
-        int(s.key.node.0),
-        s.state.as_str(),
-        tally(s.dependencies),
-        tally(s.routers),
-        tally(s.inputs),
-        int(s.referrers),
-        s.trigger.map(|trigger| int(trigger.referrer.0)),
-        s.trigger.map(|trigger| trigger.succeeded),
-        s.selected.map(|node| int(node.0)),
-        int(s.open),
-        int(s.iterations),
-        s.first_failed.map(int),
-        s.task,
-        int(s.attempts),
-        s.event.as_deref(),
-        jsonb(s.result.as_ref())?,
-        jsonb(s.error.as_ref())?,
-        s.started_at,
-        s.finished_at,
-        moment(s.started),
-        moment(s.finished),
-        run,
-    ];
-    Ok(std::array::from_fn(|place| (place, values[place])))
-}
-
 fn jsonb(json: Option<&Json>) -> Result<Option<Jsonb>> {
     json.map(|json| Jsonb::from_text(json.text())).transpose()
-}
-
-/// Three counts as an array; zeros are none.
-fn tally(tally: Tally) -> Option<Vec<i32>> {
-    (tally.total() > 0).then(|| [tally.completed, tally.failed, tally.skipped].map(int).to_vec())
 }
 
 /// Stores a new scope; false when a statement must do it.
@@ -357,7 +277,7 @@ pub fn new_scope(view: &View, c: &ScopeRec) -> Result<bool> {
 pub fn put_run(view: &View, run: &RunRec, kept: Option<&Json>) -> Result<bool> {
     let Some(executions) = executions(view.session)? else { return Ok(false) };
     let [status, next_scope, started_at, result]: &[Param; 4] =
-        params![status_text(run.status), int(run.next_scope), run.started_at, jsonb(kept)?];
+        params![run.status.as_str(), int(run.next_scope), run.started_at, jsonb(kept)?];
     let values = [
         (execution::STATUS, *status),
         (execution::NEXT_SCOPE, *next_scope),
@@ -392,7 +312,11 @@ pub fn put_scope(view: &View, record: &ScopeRec) -> Result<bool> {
     ];
     let key = [Key::is(1, view.run.id), Key::is(2, int(record.id.0))];
     view.session.with_snapshot(|| {
-        let is_there = scopes.find(&key)? == Some(true);
+        // As with steps, the row that was read last may be it.
+        let is_there = (scopes.is_fresh()
+            && scopes.need::<i32>(scope::SCOPE)? == int(record.id.0)
+            && scopes.need::<Uuid>(scope::RUN)? == view.run.id)
+            || scopes.find(&key)? == Some(true);
         Ok(is_there && scopes.update(&values, true)? == Change::Done)
     })
 }
