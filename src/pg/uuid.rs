@@ -1,6 +1,6 @@
 //! UUIDs of version 7 (RFC 9562), made from the engine's clock.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use pgrx::{Uuid, pg_sys};
 
@@ -10,6 +10,36 @@ use crate::error::{Error, Result};
 thread_local! {
     /// The last id of this backend and the microsecond that it was made for.
     static LAST: Cell<(u64, u128)> = const { Cell::new((0, 0)) };
+}
+
+/// Random bytes in store. To be asked for ten costs the system's generator as much as for hundreds, and was
+/// a fiftieth of a step of a workflow.
+struct Store {
+    bytes: [u8; 512],
+    used: usize,
+}
+
+thread_local! {
+    static STORE: RefCell<Store> = const { RefCell::new(Store { bytes: [0; 512], used: 512 }) };
+}
+
+/// Ten random bytes, none of them ever given out twice.
+fn random() -> Result<[u8; 10]> {
+    STORE.with_borrow_mut(|store| {
+        let mut random = [0; 10];
+        if store.used + random.len() > store.bytes.len() {
+            let (bytes, length) = (store.bytes.as_mut_ptr().cast(), store.bytes.len());
+            // SAFETY: fills exactly the buffer.
+            if !unsafe { pg_sys::pg_strong_random(bytes, length) } {
+                return Err(Error::Corrupt { what: "could not get random bytes".to_owned() });
+            }
+            store.used = 0;
+        }
+        let end = store.used + random.len();
+        random.copy_from_slice(&store.bytes[store.used..end]);
+        store.used = end;
+        Ok(random)
+    })
 }
 
 /// The bits of an id that are random: those after version, fraction and variant.
@@ -24,11 +54,7 @@ const RANDOM: u128 = (1 << 62) - 1;
 /// # Errors
 /// XX001 when the operating system gives no random bytes.
 pub fn v7(at: Timestamp) -> Result<Uuid> {
-    let mut random = [0u8; 10];
-    // SAFETY: fills exactly the buffer.
-    if !unsafe { pg_sys::pg_strong_random(random.as_mut_ptr().cast(), random.len()) } {
-        return Err(Error::Corrupt { what: "could not get random bytes".to_owned() });
-    }
+    let mut random = random()?;
     let micros = at.unix_micros().max(0) as u64;
     let (last_micros, last) = LAST.get();
     let step = u128::from(u32::from_be_bytes([random[2], random[3], random[4], random[5]])) + 1;

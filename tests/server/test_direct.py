@@ -266,8 +266,12 @@ def test_held_tasks_and_runs_are_passed_over(connect, conn, queue):
     holder.execute(f'update absurd."t_{queue}" set headers = null where task_id = %s', (tasks[2][0],))
     # Who only keeps the key, as spawn_task does of a task that it has found, is in nobody's way.
     holder.execute(f'select from absurd."t_{queue}" where task_id = %s for key share', (tasks[3][0],))
+    passed = f'select * from absurd."r_{queue}" where run_id = any (%s) order by run_id'
+    before = conn.execute(passed, ([run for _, run in tasks[:3]],)).fetchall()
     conn.execute("set lock_timeout to '1ms'")
     assert [run[3] for run in claim(conn, queue, 10)] == ["3", "4"]
+    # A run whose task was found to be held only after it had been taken is as it was.
+    assert conn.execute(passed, ([run for _, run in tasks[:3]],)).fetchall() == before
     holder.rollback()
     assert [run[3] for run in claim(conn, queue, 10)] == ["0", "1", "2"]
 

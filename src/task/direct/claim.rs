@@ -1,7 +1,7 @@
 //! Claims.
 
 use super::{Tables, is_open};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session, Timestamp, Uuid};
@@ -186,42 +186,75 @@ fn next(session: &Session, tables: &Tables) -> Result<Next> {
     Ok(Next::Ready(Box::new(Ready { claimed, first_started_at, ends_at })))
 }
 
-/// Takes the run and the task that were read last; false when somebody else is at one of them. The run is
-/// locked first, since what has been changed cannot be left as it was.
+/// Takes the run and the task that were read last; false when somebody else is at one of them, who is not
+/// waited for.
 fn take(session: &Session, tables: &Tables, offer: &Offer, ready: &Ready) -> Result<bool> {
-    let now = session.now();
-    if tables.runs.lock()? != Change::Done {
-        return Ok(false);
-    }
-    let [running, first, run] = params![
-        State::Running.as_str(),
-        ready.first_started_at.unwrap_or(now),
-        ready.claimed.run_id,
-    ];
-    let task = [
-        (tasks::STATE, *running),
-        (tasks::FIRST_STARTED_AT, *first),
-        (tasks::LAST_ATTEMPT_RUN, *run),
-    ];
-    // Mostly nobody is at the task. Who only keeps its key, or holds it in this very transaction, lets
-    // it be locked.
-    if tables.tasks.update(&task, false)? != Change::Done {
-        if tables.tasks.lock()? != Change::Done {
-            return Ok(false);
-        }
-        tables.tasks.update_locked(&task)?;
-    }
-    let [worker, until, at, ends_at]: &[Param; 4] =
-        params![offer.worker, offer.until, now, ready.ends_at];
+    let Tables { runs, tasks, .. } = tables;
+    let [running, worker, until, now, ends_at]: &[Param; 5] =
+        params![State::Running.as_str(), offer.worker, offer.until, session.now(), ready.ends_at];
     let run = [
         (runs::STATE, *running),
         (runs::CLAIMED_BY, *worker),
         (runs::CLAIM_EXPIRES_AT, *until),
-        (runs::AVAILABLE_AT, *at),
-        (runs::STARTED_AT, *at),
-        (runs::LAST_HEARTBEAT, *at),
+        (runs::AVAILABLE_AT, *now),
+        (runs::STARTED_AT, *now),
+        (runs::LAST_HEARTBEAT, *now),
         (runs::ATTEMPT_ENDS_AT, *ends_at),
     ];
-    tables.runs.update_locked(&run)?;
-    Ok(true)
+    if !update_if_free(runs, &run)? {
+        return Ok(false);
+    }
+    let [first, last]: &[Param; 2] =
+        params![ready.first_started_at.unwrap_or(session.now()), ready.claimed.run_id];
+    let task = [
+        (tasks::STATE, *running),
+        (tasks::FIRST_STARTED_AT, *first),
+        (tasks::LAST_ATTEMPT_RUN, *last),
+    ];
+    if update_if_free(tasks, &task)? {
+        return Ok(true);
+    }
+    give_back(session, runs, ready.claimed.run_id)?;
+    Ok(false)
+}
+
+/// Changes the row that was read last, unless somebody else is at it.
+fn update_if_free(table: &Table, values: &[(usize, Param)]) -> Result<bool> {
+    if table.update(values, false)? == Change::Done {
+        return Ok(true);
+    }
+    // Who only keeps its key, or holds it in this very transaction, lets it be locked.
+    if table.lock()? != Change::Done {
+        return Ok(false);
+    }
+    table.update_locked(values).map(|()| true)
+}
+
+/// Makes a run that was taken as it was when it was read. That its task is not free is so rare that to lock
+/// the run beforehand, which keeps it from being taken for nothing, costs more.
+fn give_back(session: &Session, runs: &Table, run: Uuid) -> Result<()> {
+    let (state, worker): (String, Option<String>) =
+        (runs.need(runs::STATE)?, runs.get(runs::CLAIMED_BY)?);
+    let [state, worker, until, available_at, started_at, heartbeat, ends_at]: &[Param; 7] = params![
+        state.as_str(),
+        worker.as_deref(),
+        runs.get::<Timestamp>(runs::CLAIM_EXPIRES_AT)?,
+        runs.get::<Timestamp>(runs::AVAILABLE_AT)?,
+        runs.get::<Timestamp>(runs::STARTED_AT)?,
+        runs.get::<Timestamp>(runs::LAST_HEARTBEAT)?,
+        runs.get::<Timestamp>(runs::ATTEMPT_ENDS_AT)?,
+    ];
+    let before = [
+        (runs::STATE, *state),
+        (runs::CLAIMED_BY, *worker),
+        (runs::CLAIM_EXPIRES_AT, *until),
+        (runs::AVAILABLE_AT, *available_at),
+        (runs::STARTED_AT, *started_at),
+        (runs::LAST_HEARTBEAT, *heartbeat),
+        (runs::ATTEMPT_ENDS_AT, *ends_at),
+    ];
+    session.with_snapshot(|| match runs.find(&[Key::is(1, run)])? {
+        Some(true) => runs.update_locked(&before),
+        _ => Err(Error::Corrupt { what: format!("run \"{run}\" was taken and is gone") }),
+    })
 }
