@@ -46,7 +46,6 @@ pub struct RunRec {
     pub depth: u32,
     pub status: RunStatus,
     pub queue: String,
-    pub inputs: Json,
     pub started_at: Option<Timestamp>,
     /// The number that the next scope instance gets.
     pub next_scope: u32,

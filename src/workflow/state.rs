@@ -23,6 +23,9 @@ pub trait Host {
     /// The transition's number, greater than those of all before it in the run's tree.
     fn transition(&self) -> i64;
 
+    /// What the run was started with, an object.
+    fn inputs(&mut self) -> Result<Json>;
+
     /// A scope instance that exists.
     fn scope(&mut self, id: ScopeId) -> Result<Rc<ScopeRec>>;
 

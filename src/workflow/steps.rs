@@ -255,7 +255,7 @@ pub fn context(session: &Session, run: Uuid) -> Result<String> {
     let variables = view.program.scope(ScopeIx::ROOT).variables.clone();
     let results = results(&mut view)?;
     let mut text = String::from("{\"inputs\":");
-    text += view.run.inputs.text();
+    text += view.inputs()?.text();
     text += ",\"variables\":";
     text += &Value::Object(Map::from_iter(variables)).to_string();
     text += ",\"results\":{";

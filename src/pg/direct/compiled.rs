@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char};
 use std::ptr::null_mut;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
@@ -50,6 +51,8 @@ unsafe extern "C-unwind" {
 
 #[derive(Default)]
 struct Kept {
+    /// How often everything has been forgotten.
+    round: u64,
     context: Option<pg_sys::MemoryContext>,
     /// Null for what is not kept.
     indexes: HashMap<u32, *mut pg_sys::IndexInfo>,
@@ -64,8 +67,11 @@ thread_local! {
 /// Forgets everything when it has become much. Nothing may be open that uses it.
 pub(super) fn make_room() -> Result<()> {
     let full = KEPT.with_borrow_mut(|kept| {
-        let is_full = kept.indexes.len().max(kept.checks.len()) >= MOST;
-        is_full.then(|| std::mem::take(kept)).and_then(|kept| kept.context)
+        if kept.indexes.len().max(kept.checks.len()) < MOST {
+            return None;
+        }
+        let next = Kept { round: kept.round + 1, ..Kept::default() };
+        std::mem::replace(kept, next).context
     });
     match full {
         // SAFETY: made by `context`, and no pointer into it is left.
@@ -179,28 +185,52 @@ unsafe fn compile_index(
     }
 }
 
+/// The CHECKs of a table, in the order of its descriptor.
+#[derive(Clone)]
+pub(super) struct Checks {
+    /// Empty when one of them is not kept.
+    compiled: Rc<[*mut pg_sys::ExprState]>,
+    round: u64,
+}
+
 /// Gives the executor the table's CHECKs, unless one of them cannot be kept: then it makes them itself.
+/// `known` holds what was given before.
 pub(super) fn give_checks(
     relation: pg_sys::Relation,
     target: *mut pg_sys::ResultRelInfo,
+    known: &RefCell<Option<Checks>>,
 ) -> Result<()> {
-    // SAFETY: an open relation's descriptor; the closures' frames are plain.
+    let round = KEPT.with_borrow(|kept| kept.round);
+    let before = known.borrow().as_ref().filter(|checks| checks.round == round).cloned();
+    let checks = match before {
+        Some(checks) => checks,
+        None => {
+            let checks = Checks { compiled: checks(relation)?.into(), round };
+            known.replace(Some(checks.clone()));
+            checks
+        }
+    };
+    if !checks.compiled.is_empty() {
+        // SAFETY: the executor only reads them; what is known of a table lives as long as it is open.
+        unsafe { (*target).ri_ConstraintExprs = checks.compiled.as_ptr().cast_mut() };
+    }
+    Ok(())
+}
+
+/// None when there are none, or one of them cannot be kept.
+fn checks(relation: pg_sys::Relation) -> Result<Vec<*mut pg_sys::ExprState>> {
+    // SAFETY: an open relation's descriptor.
     unsafe {
         let constraints = (*(*relation).rd_att).constr;
-        if constraints.is_null() || (*constraints).num_check == 0 {
-            return Ok(());
-        }
-        let count = (*constraints).num_check as usize;
-        let given: *mut *mut pg_sys::ExprState =
-            guarded(|| ffi::palloc0(count * size_of::<*mut u8>()).cast())?;
+        let count = if constraints.is_null() { 0 } else { (*constraints).num_check as usize };
+        let mut checks = Vec::with_capacity(count);
         for i in 0..count {
             match check((*(*constraints).check.add(i)).ccbin)? {
-                Some(compiled) => *given.add(i) = compiled,
-                None => return Ok(()),
+                Some(compiled) => checks.push(compiled),
+                None => return Ok(Vec::new()),
             }
         }
-        (*target).ri_ConstraintExprs = given;
-        Ok(())
+        Ok(checks)
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
+use super::compiled::Checks;
 use super::table::{Access, Layout};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
@@ -31,6 +32,7 @@ pub(super) struct Known {
     pub id: pg_sys::Oid,
     /// Where the layout's columns stand, from 0.
     pub places: Vec<usize>,
+    pub checks: RefCell<Option<Checks>>,
     /// Indexes by where their definitions are kept.
     indexes: RefCell<Vec<(*const u8, pg_sys::Oid)>>,
     /// False since something of the table has changed.
@@ -39,7 +41,13 @@ pub(super) struct Known {
 
 impl Known {
     pub fn new(id: pg_sys::Oid, places: Vec<usize>) -> Self {
-        Self { id, places, indexes: RefCell::default(), holds: Cell::new(true) }
+        Self {
+            id,
+            places,
+            checks: RefCell::default(),
+            indexes: RefCell::default(),
+            holds: Cell::new(true),
+        }
     }
 
     /// Whether it can still be relied upon. To be asked with the table locked.

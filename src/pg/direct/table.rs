@@ -255,7 +255,7 @@ impl Table {
         // SAFETY: the closure's frame is plain.
         let writing = unsafe { guarded(|| prepare_to_write(relation))? };
         self.writing.set(Some(writing));
-        compiled::give_checks(relation, writing.target)?;
+        compiled::give_checks(relation, writing.target, &self.known.checks)?;
         Ok(writing)
     }
 }

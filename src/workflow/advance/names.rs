@@ -115,7 +115,7 @@ impl<'a> Context<'_, 'a, '_> {
             let result = step.result.clone().filter(|_| step.state == StepState::Completed);
             return Ok(Found::Value(result.unwrap_or_else(Json::null).value()?.clone()));
         }
-        let inputs = self.transition.run.inputs.clone();
+        let inputs = self.transition.view.host.inputs()?;
         if let Some(value) = inputs.value()?.get(name) {
             return Ok(Found::Value(value.clone()));
         }
@@ -235,10 +235,18 @@ impl<'a> Context<'_, 'a, '_> {
     }
 
     fn special(&mut self, name: &str) -> Result<Option<Value>> {
+        if name == "inputs" {
+            return Ok(Some(self.transition.view.host.inputs()?.value()?.clone()));
+        }
+        let interval = match name {
+            "ds" => {
+                self.transition.view.host.inputs()?.value()?.get("data_interval_start").cloned()
+            }
+            _ => None,
+        };
         let run = &self.transition.run;
         let started = run.started_at.unwrap_or_else(|| self.transition.now()).iso8601();
         Ok(Some(match name {
-            "inputs" => run.inputs.value()?.clone(),
             "variables" => Value::Object(self.variables()),
             "results" => self.results()?,
             "workflow" => {
@@ -255,8 +263,8 @@ impl<'a> Context<'_, 'a, '_> {
                 "started_at": started,
             }),
             "run_id" | "workflow_run_id" => run.id.to_string().into(),
-            "ds" => match run.inputs.value()?.get("data_interval_start") {
-                Some(start) if !start.is_null() => start.clone(),
+            "ds" => match interval {
+                Some(start) if !start.is_null() => start,
                 _ => started.into(),
             },
             _ => return Ok(None),

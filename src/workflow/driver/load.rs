@@ -15,9 +15,7 @@ use crate::workflow::registry;
 static RUN: Statement = Statement::new(concat!(
     "select ",
     run_columns!(),
-    " from absurd.workflow_execution e
-       join absurd.workflow_run w on w.workflow_run_id = e.workflow_run_id
-      where e.workflow_run_id = $1"
+    " from absurd.workflow_execution e where e.workflow_run_id = $1"
 ));
 /// The running steps that follow a task, with their scopes and runs.
 ///
@@ -36,7 +34,6 @@ static FOLLOWERS: Statement = Statement::new(concat!(
        join absurd.workflow_scope c
          on c.workflow_run_id = s.workflow_run_id and c.scope = s.scope
        join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
-       join absurd.workflow_run w on w.workflow_run_id = s.workflow_run_id
       where e.root_run_id = $2"
 ));
 

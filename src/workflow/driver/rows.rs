@@ -31,13 +31,12 @@ macro_rules! step_columns {
     };
 }
 
-/// The columns of `workflow_execution e` and its `workflow_run w` that [`run`] reads.
+/// The columns of `workflow_execution e` that [`run`] reads.
 macro_rules! run_columns {
     () => {
         "e.workflow_run_id, e.root_run_id, e.parent_run_id, e.parent_scope, e.parent_node,
-         e.parent_branch, e.depth, e.status, e.queue_name, w.inputs, e.started_at, e.next_scope,
-         coalesce(e.result, w.result), w.error, e.workflow_name, e.workflow_version,
-         e.workflow_hash"
+         e.parent_branch, e.depth, e.status, e.queue_name, e.started_at, e.next_scope,
+         e.workflow_name, e.workflow_version, e.workflow_hash"
     };
 }
 
@@ -187,7 +186,7 @@ fn tally(row: &impl Fields, column: usize) -> Result<Tally> {
     })
 }
 
-/// Reads the columns of [`run_columns`] from `at` on.
+/// Reads the columns of [`run_columns`] from `at` on. A run that goes on has no result and no error yet.
 pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
     let parent = match row.get::<Uuid>(at + 2)? {
         // The parent's step is checked against the parent's program when it is asked for.
@@ -208,17 +207,16 @@ pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
         depth: number(row, at + 6)?,
         status: status(&row.need::<String>(at + 7)?)?,
         queue: row.need(at + 8)?,
-        inputs: json(row, at + 9)?.unwrap_or_else(|| Json::from_text("{}".to_owned())),
-        started_at: row.get(at + 10)?,
-        next_scope: number(row, at + 11)?,
-        result: json(row, at + 12)?,
-        error: json(row, at + 13)?,
+        started_at: row.get(at + 9)?,
+        next_scope: number(row, at + 10)?,
+        result: None,
+        error: None,
     };
     Ok(StoredRun {
         run,
-        name: row.need(at + 14)?,
-        version: row.need(at + 15)?,
-        hash: row.need(at + 16)?,
+        name: row.need(at + 11)?,
+        version: row.need(at + 12)?,
+        hash: row.need(at + 13)?,
     })
 }
 

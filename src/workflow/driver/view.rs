@@ -31,11 +31,15 @@ pub struct View<'s> {
     pub queue: QueueName,
     /// The number of the transition under way.
     pub transition: i64,
+    /// Read when a step asks for it.
+    inputs: Option<Json>,
     scopes: HashMap<ScopeId, Rc<ScopeRec>>,
     /// None for a step that is known to have no record.
     steps: HashMap<StepKey, Option<Rc<StepRec>>>,
 }
 
+static INPUTS: Statement =
+    Statement::new("select inputs from absurd.workflow_run where workflow_run_id = $1");
 static SCOPE: Statement = Statement::new(concat!(
     "select ",
     scope_columns!(),
@@ -138,6 +142,7 @@ impl<'s> View<'s> {
             run,
             queue,
             transition: 0,
+            inputs: None,
             scopes: HashMap::new(),
             steps: HashMap::new(),
         })
@@ -214,6 +219,21 @@ impl Host for View<'_> {
 
     fn transition(&self) -> i64 {
         self.transition
+    }
+
+    fn inputs(&mut self) -> Result<Json> {
+        if let Some(inputs) = &self.inputs {
+            return Ok(inputs.clone());
+        }
+        let found = match direct::inputs(self.session, self.run.id)? {
+            Some(inputs) => inputs,
+            None => match self.ask(&INPUTS, params![self.run.id])?.first() {
+                Some(row) => rows::json(&row, 0)?,
+                None => None,
+            },
+        };
+        let inputs = found.unwrap_or_else(|| Json::from_text("{}".to_owned()));
+        Ok(self.inputs.insert(inputs).clone())
     }
 
     fn scope(&mut self, id: ScopeId) -> Result<Rc<ScopeRec>> {

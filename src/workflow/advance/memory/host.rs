@@ -34,6 +34,10 @@ impl Host for Memory {
         self.transition
     }
 
+    fn inputs(&mut self) -> Result<Json> {
+        Ok(self.stored.inputs.clone())
+    }
+
     fn scope(&mut self, id: ScopeId) -> Result<Rc<ScopeRec>> {
         self.note(1);
         let missing = || Error::Corrupt { what: format!("no scope {}", id.0) };

@@ -55,6 +55,7 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub run: RunRec,
+    pub inputs: Json,
     pub scopes: BTreeMap<ScopeId, Rc<ScopeRec>>,
     pub steps: BTreeMap<StepKey, Rc<StepRec>>,
     pub values: BTreeMap<(ScopeId, String), StepKey>,
@@ -101,7 +102,6 @@ impl Memory {
             depth: 0,
             status: RunStatus::Pending,
             queue: "default".to_owned(),
-            inputs,
             started_at: None,
             next_scope: 0,
             result: None,
@@ -111,6 +111,7 @@ impl Memory {
             program,
             stored: Stored {
                 run,
+                inputs,
                 scopes: BTreeMap::new(),
                 steps: BTreeMap::new(),
                 values: BTreeMap::new(),
@@ -216,7 +217,7 @@ impl Memory {
             fresh(&mut scope.result);
             fresh(&mut scope.error);
         }
-        self.stored.run.inputs = Json::from_text(self.stored.run.inputs.text().to_owned());
+        self.stored.inputs = Json::from_text(self.stored.inputs.text().to_owned());
     }
 
     /// Runs what is queued.

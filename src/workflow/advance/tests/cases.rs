@@ -66,7 +66,7 @@ fn act(player: &mut Player, action: &Value) {
     let text = |name: &str| action.get(name).and_then(Value::as_str);
     let json = |name: &str| action.get(name).cloned().unwrap_or_default();
     if let Some(inputs) = action.get("start") {
-        player.memory.stored.run.inputs = Json::from_value(inputs.clone());
+        player.memory.stored.inputs = Json::from_value(inputs.clone());
         player.memory.stimulate(Stimulus::Start);
     } else if let Some(path) = text("complete") {
         player.complete(path, json("result"));

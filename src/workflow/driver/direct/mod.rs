@@ -33,7 +33,7 @@ mod scope {
     }
 }
 
-/// The columns that [`rows::run`] reads, but for those of `workflow_run`, and what a run is created with.
+/// The columns that [`rows::run`] reads, in its order, and what else a run is created with.
 mod execution {
     // The run is created, or has been found, in the same call.
     crate::layout! {
@@ -42,17 +42,14 @@ mod execution {
         PARENT_SCOPE "parent_scope" INT4, PARENT_NODE "parent_node" INT4,
         PARENT_BRANCH "parent_branch" TEXT, DEPTH "depth" INT4, STATUS "status" TEXT,
         QUEUE "queue_name" TEXT, STARTED_AT "started_at" TIMESTAMPTZ, NEXT_SCOPE "next_scope" INT4,
-        RESULT "result" JSONB, NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT,
-        HASH "workflow_hash" TEXT, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
+        NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT, HASH "workflow_hash" TEXT,
+        RESULT "result" JSONB, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
     }
 }
 
-/// What of a run stands in `workflow_run` alone.
+/// What a run was started with, which clients see.
 mod shown {
-    crate::layout! {
-        "btree (workflow_run_id)";
-        INPUTS "inputs" JSONB, RESULT "result" JSONB, ERROR "error" JSONB,
-    }
+    crate::layout! { "btree (workflow_run_id)"; INPUTS "inputs" JSONB, }
 }
 
 static ANY: Layout = Layout::with_key("");
@@ -74,28 +71,6 @@ fn scopes(session: &Session) -> Result<Option<Rc<Table>>> {
 
 fn executions(session: &Session) -> Result<Option<Rc<Table>>> {
     session.table("workflow_execution", &execution::LAYOUT, Access::WriteOwn)
-}
-
-/// A row of `workflow_execution` and its row of `workflow_run`, as [`rows::run`] reads them.
-struct Run<'t> {
-    execution: &'t Table,
-    run: &'t Table,
-}
-
-impl Fields for Run<'_> {
-    fn get<T: crate::pg::value::Column>(&self, place: usize) -> Result<Option<T>> {
-        match place {
-            0..9 => self.execution.get(place),
-            9 => self.run.get(shown::INPUTS),
-            10 | 11 => self.execution.get(place - 1),
-            12 => match self.execution.get(execution::RESULT)? {
-                Some(result) => Ok(Some(result)),
-                None => self.run.get(shown::RESULT),
-            },
-            13 => self.run.get(shown::ERROR),
-            _ => self.execution.get(place - 2),
-        }
-    }
 }
 
 /// Counts a transition of the tree of a workflow run, which takes the tree. Returns the root and the
@@ -130,29 +105,35 @@ pub fn take_root(session: &Session, run: Option<Uuid>) -> Result<Option<Option<(
     })
 }
 
-fn shown_runs(session: &Session) -> Result<Option<Rc<Table>>> {
-    session.table("workflow_run", &shown::LAYOUT, Access::ReadOwn)
-}
-
 /// A run, as [`super::load::view`] reads it; none when a statement must do it, or there is no such run.
 ///
 /// # Errors
 /// XX001 for records that do not fit their document.
 pub fn view(session: &Session, run: Uuid) -> Result<Option<View<'_>>> {
-    let (Some(executions), Some(runs)) = (executions(session)?, shown_runs(session)?) else {
-        return Ok(None);
-    };
-    session.with_snapshot(|| {
-        let of_run = [Key::is(1, run)];
-        let is_whole = executions.find(&of_run)? == Some(true) && runs.find(&of_run)? == Some(true);
-        is_whole.then(|| of_rows(session, &executions, &runs)).transpose()
+    let Some(executions) = executions(session)? else { return Ok(None) };
+    session.with_snapshot(|| match executions.find(&[Key::is(1, run)])? {
+        Some(true) => of_row(session, &executions).map(Some),
+        _ => Ok(None),
     })
 }
 
-/// The run whose two rows were read last.
-fn of_rows<'s>(session: &'s Session, execution: &Table, run: &Table) -> Result<View<'s>> {
-    let StoredRun { run, name, version, hash } = rows::run(&Run { execution, run }, 0)?;
+/// The run whose row was read last.
+fn of_row<'s>(session: &'s Session, executions: &Table) -> Result<View<'s>> {
+    let StoredRun { run, name, version, hash } = rows::run(executions, 0)?;
     View::new(session, registry::program(session, &name, &version, &hash)?, run)
+}
+
+/// What a run was started with; none when a statement must be used, or there is no such run.
+///
+/// # Errors
+/// Postgres's own.
+pub fn inputs(session: &Session, run: Uuid) -> Result<Option<Option<Json>>> {
+    let runs = session.table("workflow_run", &shown::LAYOUT, Access::ReadOwn)?;
+    let Some(runs) = runs else { return Ok(None) };
+    session.with_snapshot(|| match runs.find(&[Key::is(1, run)])? {
+        Some(true) => rows::json(&*runs, shown::INPUTS).map(Some),
+        _ => Ok(None),
+    })
 }
 
 /// What followers of a task there are.
@@ -174,8 +155,8 @@ pub fn followers(
     root: Uuid,
     is_read: bool,
 ) -> Result<Option<Followers<'_>>> {
-    let (Some(steps), Some(scopes), Some(executions), Some(runs)) =
-        (steps::open(session)?, scopes(session)?, executions(session)?, shown_runs(session)?)
+    let (Some(steps), Some(scopes), Some(executions)) =
+        (steps::open(session)?, scopes(session)?, executions(session)?)
     else {
         return Ok(None);
     };
@@ -200,16 +181,14 @@ pub fn followers(
                 continue;
             }
             let of_scope = [Key::is(1, run), Key::is(2, steps.need::<i32>(step::SCOPE)?)];
-            let is_whole = runs.find(&[Key::is(1, run)])? == Some(true)
-                && scopes.find(&of_scope)? == Some(true);
-            if !is_whole {
+            if scopes.find(&of_scope)? != Some(true) {
                 continue;
             }
             let found = &mut followers.found;
             let place = match found.iter().position(|(view, _)| view.run.id == run) {
                 Some(place) => place,
                 None => {
-                    found.push((of_rows(session, &executions, &runs)?, Vec::new()));
+                    found.push((of_row(session, &executions)?, Vec::new()));
                     found.len() - 1
                 }
             };
