@@ -1,6 +1,7 @@
 """Line 9: steps a second of a ten-step chain, here and in DBOS."""
 
 import json
+import statistics
 import time
 
 from .book import Book, rate
@@ -28,14 +29,12 @@ def chain(steps: int) -> dict:
 
 
 def steps(server: Server, book: Book, peers: Peers, seconds: int) -> None:
+    """Both in turn, so that what else the machine does meets both; the medians of what each came to."""
     ratio = book.row(9, "steps of a ten-step chain, 4 clients, against DBOS with 4 threads", ">=", 10)
     absolute = book.row(9, "the same in absolute terms", ">=", 1000, "/s")
-    theirs = None
-    with book.part("line 9 DBOS", ratio):
-        done = peers.python("dbos_steps.py", "dbos", "chains", seconds, 4)
-        theirs = done["steps"] / done["seconds"]
-        ratio.other = rate(theirs)
-        book.keep(9, "DBOS", done)
+    # One round where there is little time.
+    rounds = 5 if seconds >= 20 else 1
+    part = seconds // rounds
     with book.part("line 9", ratio, absolute):
         with server.connect("ours") as db:
             db.execute("select absurd.create_queue('steps')")
@@ -43,16 +42,25 @@ def steps(server: Server, book: Book, peers: Peers, seconds: int) -> None:
             for _ in range(20):
                 db.execute("select absurd.start_workflow('bench_chain', '1', '{}', 'steps')")
         server.pgbench("ours", "steps.sql", 4, "-T", "1", queue="steps")
-        count = "select count(*) from absurd.r_steps where state = 'completed'"
-        before, began = server.run("ours", count)[0][0], time.monotonic()
-        server.pgbench("ours", "steps.sql", 4, "-T", str(seconds), queue="steps")
-        took = time.monotonic() - began
-        ours = (server.run("ours", count)[0][0] - before) / took
+        ours, theirs = [], []
+        for _ in range(rounds):
+            done = peers.python("dbos_steps.py", "dbos", "chains", part, 4)
+            theirs.append(done["steps"] / done["seconds"])
+            ours.append(worked(server, part))
         ended = server.run("ours", "select count(*) from absurd.workflow_run where status = 'completed'")[0][0]
         if not ended:
             raise RuntimeError("no workflow run ended")
-        ratio.ours = absolute.ours = rate(ours)
-        absolute.figure = ours
-        if theirs:
-            ratio.figure = ours / theirs
-        book.keep(9, "ours", {"steps a second": ours, "runs completed": ended})
+        book.keep(9, "steps a second", {"ours": ours, "DBOS": theirs, "runs completed": ended})
+        absolute.figure = statistics.median(ours)
+        ratio.figure = absolute.figure / statistics.median(theirs)
+        ratio.ours = absolute.ours = rate(absolute.figure)
+        ratio.other = rate(statistics.median(theirs))
+
+
+def worked(server: Server, seconds: int) -> float:
+    """Steps a second that four clients get done."""
+    count = "select count(*) from absurd.r_steps where state = 'completed'"
+    before, began = server.run("ours", count)[0][0], time.monotonic()
+    server.pgbench("ours", "steps.sql", 4, "-T", str(seconds), queue="steps")
+    took = time.monotonic() - began
+    return (server.run("ours", count)[0][0] - before) / took
