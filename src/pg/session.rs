@@ -161,6 +161,7 @@ impl Session {
     ) -> Result<Rows> {
         let _rights = if scope.is_owned() { rights::owner()? } else { None };
         let plan = plan::get(statement, scope, params, self.is_outermost())?;
+        self.doubt_rows();
         let (mut values, nulls) = bind(params);
         let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
         // SAFETY: the arrays outlive the call; the closures' frames are plain.
@@ -176,6 +177,7 @@ impl Session {
         let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();
         let (mut values, nulls) = bind(params);
         let (text, count) = (text.as_ptr(), params.len() as c_int);
+        self.doubt_rows();
         let (types, values, nulls) = (types.as_mut_ptr(), values.as_mut_ptr(), nulls.as_ptr());
         // SAFETY: as above.
         let outcome = unsafe {

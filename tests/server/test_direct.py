@@ -149,11 +149,58 @@ def test_triggers_fire(conn, queue, table):
 def test_own_columns_get_their_defaults(conn, queue):
     conn.execute(f"alter table absurd.\"t_{queue}\" add column mine text not null default 'mine'")
     conn.execute(f'alter table absurd."r_{queue}" add column twice int generated always as (attempt * 2) stored')
+    conn.execute("create domain public.given as int default 5")
+    conn.execute(f'alter table absurd."r_{queue}" add column number int generated always as identity,'
+                 " add column given public.given")
     conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
     [run] = claim(conn, queue)
     conn.execute("select absurd.complete_run(%s, %s)", (queue, run[0]))
     assert conn.execute(f'select mine from absurd."t_{queue}"').fetchone() == ("mine",)
-    assert conn.execute(f'select twice from absurd."r_{queue}"').fetchone() == (2,)
+    assert conn.execute(f'select twice, number, given from absurd."r_{queue}"').fetchone() == (2, 1, 5)
+
+
+@pytest.mark.parametrize("column", [
+    "number int generated always as identity", "given public.fives", "needed public.needed default 1"])
+def test_columns_that_fill_themselves_do(conn, queue, column):
+    conn.execute("drop domain if exists public.fives, public.needed")
+    conn.execute("create domain public.fives as int default 5")
+    conn.execute("create domain public.needed as int not null")
+    conn.execute(f'alter table absurd."r_{queue}" add column {column}')
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    name = column.split()[0]
+    assert conn.execute(f'select {name} is not null from absurd."r_{queue}"').fetchone() == (True,)
+    conn.execute(f'alter table absurd."r_{queue}" drop column {name}')
+    conn.execute("select absurd.spawn_task(%s, 'y', '{}')", (queue,))
+    assert len(claim(conn, queue, 2)) == 2
+
+
+def test_references_to_other_keys_follow(conn, queue):
+    """A table of a user's that refers to something which a claim changes."""
+    conn.execute(f'alter table absurd."t_{queue}" add unique (last_attempt_run)')
+    conn.execute(f'create table public.mine (run uuid references absurd."t_{queue}" (last_attempt_run)'
+                 " on update cascade)")
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}', '{\"retry_strategy\": {\"kind\": \"none\"}}')", (queue,))
+    conn.execute(f'insert into public.mine select last_attempt_run from absurd."t_{queue}"')
+    [run] = claim(conn, queue)
+    conn.execute("select absurd.fail_run(%s, %s, '1')", (queue, run[0]))
+    [run] = claim(conn, queue)
+    assert conn.execute("select run from public.mine").fetchone() == (run[0],)
+    conn.execute("drop table public.mine")
+
+
+def test_a_held_task_costs_little(connect, conn, queue):
+    """Claims that come upon a task which somebody holds for long leave no trace but the first."""
+    task, run = conn.execute("select task_id, run_id from absurd.spawn_task(%s, 'x', '{}')", (queue,)).fetchone()
+    holder = connect(autocommit=False)
+    holder.execute(f'select from absurd."t_{queue}" where task_id = %s for update', (task,))
+    place = f'select ctid, * from absurd."r_{queue}" where run_id = %s'
+    assert claim(conn, queue) == []
+    before = conn.execute(place, (run,)).fetchone()
+    for _ in range(20):
+        assert claim(conn, queue) == []
+    assert conn.execute(place, (run,)).fetchone() == before
+    holder.rollback()
+    assert len(claim(conn, queue)) == 1
 
 
 def test_own_checks_are_kept(conn, queue):

@@ -282,3 +282,48 @@ def test_a_run_that_names_a_registered_document_must_match_it(conn, queue):
     conn.execute(query, (name, version, digest))
     refused("22023", lambda: conn.execute(query, (name, version, "other")), digest)
     conn.execute(query, (name, "another", "other"))
+
+
+# Transitions of one call ------------------------------------------------------------------------
+
+
+def test_a_scope_that_one_call_changes_twice(conn, queue):
+    """A step's end changes its branch and, by an event, wakes another step of the branch in the same call."""
+    run = unique("changed")
+    doc = document(
+        step("parallel", "fork", **branches(b=[
+            task("x"), step("wait_for_event", "w", event_name=run), task("z", "w"),
+        ])),
+        step("emit_event", "y", "x", event_name=run),
+        name=run,
+    )
+    register(conn, doc, queue)
+    started = start(conn, run)
+    worker = Worker(conn, queue)
+    worker.claim()
+    worker.complete("fork.b/x")
+    assert states(conn, started)["fork.b/w"] == "completed"
+    worker.claim()
+    worker.complete("fork.b/z")
+    assert status(conn, started) == "completed"
+
+
+def test_a_step_that_one_call_writes_twice(conn, queue):
+    """Among many steps that are written at once, and alone afterwards."""
+    name = unique("written")
+    told = [f"e{n}" for n in range(7)]
+    doc = document(
+        task("p"), task("x"),
+        *(step("emit_event", each, "x", event_name=f"{name}_{each}") for each in told),
+        step("wait_for_event", "w", event_name=f"{name}_e0"),
+        step("join", "last", join_tasks=["p", "x", "w", *told]),
+        name=name,
+    )
+    register(conn, doc, queue)
+    started = start(conn, name)
+    worker = Worker(conn, queue)
+    worker.claim()
+    worker.complete("p")
+    worker.complete("x")
+    assert set(states(conn, started).values()) == {"completed"}
+    assert status(conn, started) == "completed"

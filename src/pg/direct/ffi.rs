@@ -1,6 +1,6 @@
 //! What the direct path calls in Postgres 15, without pgrx's own catch around each.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::{
     CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, Relation, ResultRelInfo,
@@ -93,6 +93,8 @@ unsafe extern "C-unwind" {
     ) -> *mut pgrx::pg_sys::Bitmapset;
     pub fn list_make1_impl(kind: pgrx::pg_sys::NodeTag, datum: pgrx::pg_sys::ListCell)
     -> *mut List;
+    pub fn RelationGetPrimaryKeyIndex(table: Relation) -> Oid;
+    pub fn get_typtype(kind: Oid) -> c_char;
     pub fn palloc0(size: usize) -> *mut c_void;
     pub fn palloc(size: usize) -> *mut c_void;
     pub fn MemoryContextReset(context: MemoryContext);

@@ -97,11 +97,8 @@ impl Table {
     }
 
     fn primary_key(&self) -> Result<Option<pg_sys::Oid>> {
-        unsafe extern "C-unwind" {
-            fn RelationGetPrimaryKeyIndex(relation: pg_sys::Relation) -> pg_sys::Oid;
-        }
         // SAFETY: an open table; the closure's frame is plain.
-        let id = unsafe { guarded(|| RelationGetPrimaryKeyIndex(self.relation))? };
+        let id = unsafe { guarded(|| ffi::RelationGetPrimaryKeyIndex(self.relation))? };
         Ok((id != pg_sys::InvalidOid).then_some(id))
     }
 

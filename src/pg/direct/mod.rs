@@ -28,7 +28,7 @@ pub use table::{Access, Layout, Table};
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
 /// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key after
-/// `USING`, then the functions of triggers and the tables of foreign keys that the path answers for.
+/// `USING`, then the functions of triggers and the foreign keys that the path answers for.
 #[macro_export]
 macro_rules! layout {
     (

@@ -133,8 +133,8 @@ impl Table {
         Ok(found)
     }
 
-    /// Whether the row that was read last is as this call has read it: it has not been changed by it
-    /// since.
+    /// Whether the row that was read last is as this call has left it: no statement has been run since,
+    /// and this has not changed it.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh.get()
     }

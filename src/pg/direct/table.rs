@@ -21,8 +21,7 @@ pub struct Layout {
     pub key: &'static str,
     /// Trigger functions of schema `absurd` whose work the direct path does itself.
     pub does: &'static [&'static str],
-    /// Tables of schema `absurd` that foreign keys of this one name, where the direct path sees to it that
-    /// the row is there.
+    /// Foreign keys, by their names, for which the direct path sees to it that the row is there.
     pub refers: &'static [&'static str],
 }
 
@@ -88,7 +87,8 @@ pub struct Table {
     pub(super) lock: i32,
     /// The row read last, with its page pinned.
     pub(super) row: *mut pg_sys::TupleTableSlot,
-    /// Whether that row has been read and not been changed by this call since.
+    /// Whether that row has been read, and neither been changed through this since nor has a statement
+    /// been run, which may have changed it.
     pub(super) is_fresh: Cell<bool>,
     /// What writing takes, once a row is written.
     pub(super) writing: Cell<Option<Writing>>,
@@ -156,6 +156,13 @@ impl Session {
         Ok(table)
     }
 
+    /// Before a statement, which may change what has been read.
+    pub(in crate::pg) fn doubt_rows(&self) {
+        for table in self.tables.open.borrow().iter().filter_map(|opened| opened.table.as_ref()) {
+            table.is_fresh.set(false);
+        }
+    }
+
     /// Closes what the call has opened.
     pub(in crate::pg) fn close_tables(&self) -> Result<()> {
         for table in self.tables.open.take().into_iter().filter_map(|opened| opened.table) {
@@ -172,6 +179,7 @@ impl Session {
         let outcome = f().and_then(|value| self.close_tables().map(|()| value));
         self.tables.open.replace(outer);
         self.tables.others.set(others);
+        self.doubt_rows();
         outcome
     }
 }
@@ -225,8 +233,9 @@ impl Table {
     fn close(&self) -> Result<()> {
         let (indexes, writing) = (self.indexes.take(), self.writing.take());
         let (relation, row, indexes) = (self.relation, self.row, indexes.as_slice());
-        // SAFETY: what was opened in this (sub)transaction, in reverse; the locks stay until its end. The
-        // closure's frame is plain.
+        // SAFETY: what was opened in this (sub)transaction, in reverse. The locks stay until its end, but for
+        // those on indexes that were only written, which the executor does not keep either. The closure's
+        // frame is plain.
         unsafe {
             guarded(|| {
                 for (_, index) in indexes {
@@ -236,7 +245,7 @@ impl Table {
                 if let Some(Writing { new, state, target, .. }) = writing {
                     for i in 0..(*target).ri_NumIndices as usize {
                         let index = *(*target).ri_IndexRelationDescs.add(i);
-                        ffi::relation_close(index, pg_sys::NoLock as i32);
+                        ffi::relation_close(index, pg_sys::RowExclusiveLock as i32);
                     }
                     ffi::ExecDropSingleTupleTableSlot(new);
                     ffi::FreeExecutorState(state);
@@ -318,7 +327,7 @@ unsafe fn places(
             && !row.relispartition
             && !row.relhasrules
             && !row.relrowsecurity
-            && triggers::are_plain(table.trigdesc, layout, access)?;
+            && triggers::are_plain(relation, layout, access)?;
         if !is_plain {
             return Ok(None);
         }
@@ -346,11 +355,18 @@ unsafe fn places(
                 _ => return Ok(None),
             }
         }
-        // A column that is not the layout's and has a default would stay empty.
-        let is_filled = columns.iter().enumerate().all(|(place, column)| {
-            (!column.atthasdef && !column.attisdropped) || places.contains(&place)
-        });
-        Ok((!access.writes() || is_filled).then_some(places))
+        // A column that is not the layout's stays empty, which is not what a default is for, nor a domain's.
+        for (place, column) in columns.iter().enumerate() {
+            if !access.writes() || column.attisdropped || places.contains(&place) {
+                continue;
+            }
+            let kind = column.atttypid;
+            let is_domain = guarded(|| ffi::get_typtype(kind))? as u8 == b'd';
+            if column.atthasdef || column.attidentity != 0 || is_domain {
+                return Ok(None);
+            }
+        }
+        Ok(Some(places))
     }
 }
 

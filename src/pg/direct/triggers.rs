@@ -4,15 +4,16 @@ use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_sys;
 
+use super::ffi;
 use super::table::{Access, Layout};
 use crate::error::Result;
-use crate::pg::catalog;
 use crate::pg::ereport::guarded;
 
 unsafe extern "C-unwind" {
     fn RI_FKey_trigger_type(function: pg_sys::Oid) -> c_int;
     fn get_func_name(function: pg_sys::Oid) -> *mut c_char;
     fn get_func_namespace(function: pg_sys::Oid) -> pg_sys::Oid;
+    fn get_constraint_name(constraint: pg_sys::Oid) -> *mut c_char;
     fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
 }
 
@@ -28,57 +29,90 @@ pub(super) fn fire() -> bool {
     unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_ORIGIN as c_int }
 }
 
+/// What decides about a trigger. It is copied: the catalogue is asked about it, and meanwhile the table's
+/// descriptor may be made anew.
+#[derive(Clone, Copy)]
+struct Trigger {
+    function: pg_sys::Oid,
+    constraint: pg_sys::Oid,
+    index: pg_sys::Oid,
+    kind: i16,
+    enabled: u8,
+    is_internal: bool,
+}
+
 /// Whether no trigger of a table has to fire. A read fires none. Rows are removed from queues alone, and
-/// no key is ever changed.
+/// no primary key is ever changed.
 ///
 /// # Errors
 /// Postgres's own.
 pub(super) unsafe fn are_plain(
-    triggers: *const pg_sys::TriggerDesc,
+    relation: pg_sys::Relation,
     layout: &'static Layout,
     access: Access,
 ) -> Result<bool> {
-    if triggers.is_null() || !access.changes() {
-        return Ok(true);
-    }
-    // SAFETY: as many triggers as are counted.
-    let triggers = unsafe {
-        std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize)
+    // SAFETY: an open table; it has as many triggers as are counted.
+    let triggers: Vec<Trigger> = unsafe {
+        let triggers = (*relation).trigdesc;
+        if triggers.is_null() || !access.changes() {
+            return Ok(true);
+        }
+        let count = (*triggers).numtriggers as usize;
+        let all = std::slice::from_raw_parts((*triggers).triggers, count);
+        all.iter()
+            .map(|trigger| Trigger {
+                function: trigger.tgfoid,
+                constraint: trigger.tgconstraint,
+                index: trigger.tgconstrindid,
+                kind: trigger.tgtype,
+                enabled: trigger.tgenabled as u8,
+                is_internal: trigger.tgisinternal,
+            })
+            .collect()
     };
+    if access == Access::Remove {
+        return Ok(triggers.is_empty());
+    }
+    // SAFETY: an open table; the closure's frame is plain.
+    let primary = unsafe { guarded(|| ffi::RelationGetPrimaryKeyIndex(relation))? };
     for trigger in triggers {
-        // SAFETY: a trigger of an open table.
-        if !unsafe { is_plain(trigger, layout, access)? } {
+        let is_plain = match trigger.is_internal {
+            true => keeps(trigger, primary, layout)?,
+            false => does(trigger, layout, access)?,
+        };
+        if !is_plain {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-unsafe fn is_plain(
-    trigger: &pg_sys::Trigger,
-    layout: &'static Layout,
-    access: Access,
-) -> Result<bool> {
-    if access == Access::Remove {
-        return Ok(false);
+/// Whether what an internal trigger checks holds anyway: a reference to the primary key, or one that the
+/// direct path sees to.
+fn keeps(trigger: Trigger, primary: pg_sys::Oid, layout: &'static Layout) -> Result<bool> {
+    // SAFETY: the closure's frame is plain.
+    let kind = unsafe { guarded(|| RI_FKey_trigger_type(trigger.function) as u32)? };
+    match kind {
+        pg_sys::RI_TRIGGER_PK => Ok(trigger.index == primary),
+        pg_sys::RI_TRIGGER_FK => {
+            // SAFETY: as above.
+            let name = unsafe { guarded(|| get_constraint_name(trigger.constraint))? };
+            Ok(is_among(name, layout.refers))
+        }
+        _ => Ok(false),
     }
-    let function = trigger.tgfoid;
-    if trigger.tgisinternal {
-        // SAFETY: the closure's frame is plain.
-        let kind = unsafe { guarded(|| RI_FKey_trigger_type(function) as u32)? };
-        return match kind {
-            pg_sys::RI_TRIGGER_PK => Ok(true),
-            pg_sys::RI_TRIGGER_FK => refers(trigger.tgconstrrelid, layout),
-            _ => Ok(false),
-        };
-    }
-    if access.is_own() && trigger.tgtype as u32 & EVENTS == pg_sys::TRIGGER_TYPE_DELETE {
+}
+
+/// Whether a trigger is for removals, or the direct path does its work.
+fn does(trigger: Trigger, layout: &'static Layout, access: Access) -> Result<bool> {
+    if access.is_own() && trigger.kind as u32 & EVENTS == pg_sys::TRIGGER_TYPE_DELETE {
         return Ok(true);
     }
-    if trigger.tgenabled as u8 != pg_sys::TRIGGER_FIRES_ON_ORIGIN {
+    if trigger.enabled != pg_sys::TRIGGER_FIRES_ON_ORIGIN {
         return Ok(false);
     }
-    // SAFETY: a C string in the call's memory, or null; the closure's frame is plain.
+    let function = trigger.function;
+    // SAFETY: the closure's frame is plain.
     let name = unsafe {
         guarded(|| {
             let schema = get_namespace_oid(c"absurd".as_ptr(), true);
@@ -88,17 +122,15 @@ unsafe fn is_plain(
             }
         })?
     };
-    // SAFETY: as above.
-    let is_done = |one: &&str| unsafe { CStr::from_ptr(name) }.to_bytes() == one.as_bytes();
-    Ok(!name.is_null() && layout.does.iter().any(|one| is_done(&one)))
+    Ok(is_among(name, layout.does))
 }
 
-/// Whether the direct path sees to it that a row of a table is there.
-fn refers(table: pg_sys::Oid, layout: &'static Layout) -> Result<bool> {
-    for name in layout.refers {
-        if catalog::id(name)? == Some(table) {
-            return Ok(true);
-        }
+/// Whether a name of the catalogue's, null for none, is one of some.
+fn is_among(name: *const c_char, names: &[&str]) -> bool {
+    if name.is_null() {
+        return false;
     }
-    Ok(false)
+    // SAFETY: a C string in the call's memory.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+    names.iter().any(|one| one.as_bytes() == name)
 }

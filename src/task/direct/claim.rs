@@ -1,5 +1,7 @@
 //! Claims.
 
+use std::cell::Cell;
+
 use super::{Tables, is_open};
 use crate::error::{Error, Result};
 use crate::params;
@@ -201,9 +203,6 @@ fn take(session: &Session, tables: &Tables, offer: &Offer, ready: &Ready) -> Res
         (runs::LAST_HEARTBEAT, *now),
         (runs::ATTEMPT_ENDS_AT, *ends_at),
     ];
-    if !update_if_free(runs, &run)? {
-        return Ok(false);
-    }
     let [first, last]: &[Param; 2] =
         params![ready.first_started_at.unwrap_or(session.now()), ready.claimed.run_id];
     let task = [
@@ -211,11 +210,32 @@ fn take(session: &Session, tables: &Tables, offer: &Offer, ready: &Ready) -> Res
         (tasks::FIRST_STARTED_AT, *first),
         (tasks::LAST_ATTEMPT_RUN, *last),
     ];
+    // What has been changed cannot be left as it was without a trace. Where tasks have been found to be held,
+    // a run is locked first for a while; elsewhere the lock would be for nothing.
+    let careful = CAREFUL.get();
+    CAREFUL.set(careful.saturating_sub(1));
+    if careful > 0 {
+        if runs.lock()? != Change::Done || !update_if_free(tasks, &task)? {
+            return Ok(false);
+        }
+        return runs.update_locked(&run).map(|()| true);
+    }
+    if !update_if_free(runs, &run)? {
+        return Ok(false);
+    }
     if update_if_free(tasks, &task)? {
         return Ok(true);
     }
+    CAREFUL.set(CAREFULLY);
     give_back(session, runs, ready.claimed.run_id)?;
     Ok(false)
+}
+
+/// So many runs are locked before they are taken, once a task was found to be held.
+const CAREFULLY: u32 = 10_000;
+
+thread_local! {
+    static CAREFUL: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Changes the row that was read last, unless somebody else is at it.
@@ -230,8 +250,7 @@ fn update_if_free(table: &Table, values: &[(usize, Param)]) -> Result<bool> {
     table.update_locked(values).map(|()| true)
 }
 
-/// Makes a run that was taken as it was when it was read. That its task is not free is so rare that to lock
-/// the run beforehand, which keeps it from being taken for nothing, costs more.
+/// Makes a run that was taken as it was when it was read.
 fn give_back(session: &Session, runs: &Table, run: Uuid) -> Result<()> {
     let (state, worker): (String, Option<String>) =
         (runs.need(runs::STATE)?, runs.get(runs::CLAIMED_BY)?);

@@ -37,7 +37,7 @@ mod scope {
 mod execution {
     // The run is created, or has been found, in the same call.
     crate::layout! {
-        "btree (workflow_run_id)" refers ["workflow_run"];
+        "btree (workflow_run_id)" refers ["workflow_execution_workflow_run_id_fkey"];
         RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, PARENT "parent_run_id" UUID,
         PARENT_SCOPE "parent_scope" INT4, PARENT_NODE "parent_node" INT4,
         PARENT_BRANCH "parent_branch" TEXT, DEPTH "depth" INT4, STATUS "status" TEXT,
@@ -172,7 +172,7 @@ pub fn followers(
             }
             let run: Uuid = steps.need(step::RUN)?;
             // What taking the root has changed of its row is not read here.
-            if held != Some(run) && executions.find(&[Key::is(1, run)])? != Some(true) {
+            if held.take() != Some(run) && executions.find(&[Key::is(1, run)])? != Some(true) {
                 continue;
             }
             held = Some(run);

@@ -16,7 +16,7 @@ use crate::workflow::driver::start::NewExecution;
 use crate::workflow::json::Json;
 use crate::workflow::status::{Facts, Outcome, Status};
 
-mod run {
+mod row {
     crate::layout! {
         "btree (workflow_run_id)" does ["workflow_run_guard", "workflow_run_record"];
         RUN "workflow_run_id" UUID, NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT,
@@ -32,7 +32,7 @@ mod run {
 mod transition {
     // A run whose status is being written is there.
     crate::layout! {
-        "btree (workflow_run_id, to_status)" refers ["workflow_run"];
+        "btree (workflow_run_id, to_status)" refers ["workflow_transition_workflow_run_id_fkey"];
         RUN "workflow_run_id" UUID, TO "to_status" TEXT, FROM "from_status" TEXT,
         AT "changed_at" TIMESTAMPTZ, BY "changed_by" TEXT,
     }
@@ -49,7 +49,7 @@ pub fn insert(session: &Session, id: Uuid, new: &NewExecution) -> Result<bool> {
         return Ok(false);
     }
     let Some(executions) = executions(session)? else { return Ok(false) };
-    let runs = session.table("workflow_run", &run::LAYOUT, Access::Write)?;
+    let runs = session.table("workflow_run", &row::LAYOUT, Access::Write)?;
     let Some(runs) = runs else { return Ok(false) };
     let (definition, origin) = (new.definition, new.origin.as_ref());
     let [id, root, parent, scope, node, branch, depth, queue, pending]: &[Param; 9] = params![
@@ -92,19 +92,19 @@ pub fn insert(session: &Session, id: Uuid, new: &NewExecution) -> Result<bool> {
     let [inputs, created_by, tags, step, now]: &[Param; 5] =
         params![new.inputs, new.created_by, tags, origin.map(|origin| origin.path), session.now(),];
     runs.insert(&[
-        (run::RUN, *id),
-        (run::NAME, *name),
-        (run::VERSION, *version),
-        (run::HASH, *hash),
-        (run::STATUS, *pending),
-        (run::QUEUE, *queue),
-        (run::INPUTS, *inputs),
-        (run::CREATED_BY, *created_by),
-        (run::TAGS, *tags),
-        (run::CREATED_AT, *now),
-        (run::ROOT, *root),
-        (run::PARENT, *parent),
-        (run::STEP, *step),
+        (row::RUN, *id),
+        (row::NAME, *name),
+        (row::VERSION, *version),
+        (row::HASH, *hash),
+        (row::STATUS, *pending),
+        (row::QUEUE, *queue),
+        (row::INPUTS, *inputs),
+        (row::CREATED_BY, *created_by),
+        (row::TAGS, *tags),
+        (row::CREATED_AT, *now),
+        (row::ROOT, *root),
+        (row::PARENT, *parent),
+        (row::STEP, *step),
     ])?;
     Ok(true)
 }
@@ -130,7 +130,7 @@ impl NewStatus<'_> {
 /// # Errors
 /// 55000 for a move that is not allowed.
 pub fn put_status(session: &Session, id: Uuid, new: &NewStatus) -> Result<bool> {
-    let runs = session.table("workflow_run", &run::LAYOUT, Access::Write)?;
+    let runs = session.table("workflow_run", &row::LAYOUT, Access::Write)?;
     let history = session.table("workflow_transition", &transition::LAYOUT, Access::WriteOwn)?;
     let (Some(runs), Some(history)) = (runs, history) else { return Ok(false) };
     let (result, error) = (jsonb(new.result)?, jsonb(new.error)?);
@@ -162,12 +162,12 @@ pub fn put_status(session: &Session, id: Uuid, new: &NewStatus) -> Result<bool> 
             session.now(),
         ];
         let changes = [
-            (run::STATUS, *status),
-            (run::STARTED_AT, *started_at),
-            (run::COMPLETED_AT, *completed_at),
-            (run::RESULT, *result),
-            (run::ERROR, *error),
-            (run::UPDATED_AT, *now),
+            (row::STATUS, *status),
+            (row::STARTED_AT, *started_at),
+            (row::COMPLETED_AT, *completed_at),
+            (row::RESULT, *result),
+            (row::ERROR, *error),
+            (row::UPDATED_AT, *now),
         ];
         Ok((runs.update(&changes, true)? == Change::Done).then_some(old.status))
     })?;
@@ -188,10 +188,10 @@ pub fn put_status(session: &Session, id: Uuid, new: &NewStatus) -> Result<bool> 
 /// Of a run that has not ended, so that it has neither result nor error.
 fn facts(runs: &Table) -> Result<Facts> {
     Ok(Facts {
-        status: Status::parse(runs.get::<String>(run::STATUS)?.as_deref())?,
-        started_at: runs.get(run::STARTED_AT)?,
-        completed_at: runs.get(run::COMPLETED_AT)?,
-        task_count: runs.get(run::TASK_COUNT)?,
+        status: Status::parse(runs.get::<String>(row::STATUS)?.as_deref())?,
+        started_at: runs.get(row::STARTED_AT)?,
+        completed_at: runs.get(row::COMPLETED_AT)?,
+        task_count: runs.get(row::TASK_COUNT)?,
         has_result: false,
         has_error: false,
     })
