@@ -19,7 +19,7 @@ from .verbs import Verbs
 # Sizes in full and, in the quick run, small enough for three minutes in all.
 FULL = {
     "sizes": [1000, 10_000, 100_000, 1_000_000], "top": 1_000_000, "history": 1_000_000, "asleep": 100_000, "calls": 1000,
-    "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "window": 10, "payloads": 200,
+    "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "window": 30, "payloads": 200,
     "queues": 10_000, "loops": 1_000_000, "steps": 30, "tasks": 10_000, "slow_tasks": 5000, "curve_calls": 200,
 }
 QUICK = {

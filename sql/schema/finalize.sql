@@ -68,7 +68,7 @@ comment on column absurd.workflow_run.created_at is 'When the run was created.';
 comment on column absurd.workflow_run.updated_at is 'When the row was last updated; null until then.';
 
 comment on table absurd.workflow_transition is
-    'Every change of a workflow run''s status. Written by workflow_run_record alone; read it with workflow_run_history().';
+    'Every change of a workflow run''s status. Written by the engine alone; read it with workflow_run_history().';
 comment on column absurd.workflow_transition.workflow_run_id is 'The workflow run.';
 comment on column absurd.workflow_transition.to_status is 'Status that it went to.';
 comment on column absurd.workflow_transition.from_status is 'Status that it came from.';

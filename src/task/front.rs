@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use super::direct::front as direct;
 use super::hand_out::{Claimed, Offer};
+use super::margin::Margin;
 use super::sweep;
 use crate::error::Result;
 use crate::params;
@@ -46,9 +47,6 @@ const HOLDS_TIMES: f64 = 4.0;
 /// whoever does may be in a transaction that takes its time.
 const LATE: f64 = 0.2;
 const LATE_TIMES: f64 = 2.0;
-/// Seconds before now that every claim looks at, whatever was found: spawns commit in another order than
-/// that of their instants.
-const MARGIN: f64 = 0.05;
 /// Queues that a backend remembers, and priorities of each.
 const QUEUES: usize = 256;
 const PRIORITIES: usize = 32;
@@ -94,6 +92,7 @@ pub struct Front {
     seconds: f64,
     /// How often this backend has looked by itself.
     looks: u32,
+    margin: Margin,
 }
 
 /// Where the runs of a priority begin.
@@ -179,7 +178,7 @@ impl Front {
         let Published { goes_on, overdue, front } = published(session, queue)?;
         let was_told = self.as_of < front.as_of;
         if was_told {
-            *self = Self { looks: self.looks, ..front };
+            *self = Self { looks: self.looks, margin: self.margin, ..front };
         }
         let holds = HOLDS.max(HOLDS_TIMES * self.seconds);
         if is_within(self.as_of, holds, now) {
@@ -216,7 +215,7 @@ impl Front {
     fn look(&mut self, session: &Session, queue: &QueueName, chosen: bool) -> Result<bool> {
         let (began, clock) = (session.blocks_looked_at(), Instant::now());
         let now = session.now();
-        let latest = now.plus_seconds(-MARGIN);
+        let latest = self.margin.before(now);
         let is_partitioned = provision::is_partitioned(queue)?;
         let overdue = sweep::look(session, queue)?.any();
         let mut floors: Vec<Floor> = Vec::new();
@@ -287,8 +286,9 @@ impl Front {
         offer: &Offer,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
-        let latest = session.now().plus_seconds(-MARGIN);
+        let latest = self.margin.before(session.now());
         let is_full = |claimed: &[Claimed]| claimed.len() as i32 >= offer.quantity;
+        let mut search = None;
         for floor in &mut self.floors {
             let place = (floor.priority, floor.since);
             let mut last = None;
@@ -296,7 +296,8 @@ impl Front {
                 last = offer.hand_out_of(session, &week, place, floor.until, claimed)?;
             }
             if !is_full(claimed) {
-                last = offer.hand_out(session, queue, place, claimed)?.last.or(last);
+                let handed = offer.hand_out(session, queue, place, claimed)?;
+                (last, search) = (handed.last.or(last), search.or(handed.search));
                 floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| is_full(claimed)).unwrap_or(latest);
@@ -304,6 +305,9 @@ impl Front {
             if is_full(claimed) {
                 break;
             }
+        }
+        if let Some(search) = search {
+            self.margin.adapt(search);
         }
         Ok(())
     }
@@ -358,6 +362,7 @@ fn published(session: &Session, queue: &QueueName) -> Result<Published> {
         goes_on,
         overdue: stored.is_overdue,
         front: Front {
+            margin: Margin::default(),
             floors: floors.collect(),
             as_of: stored.looked_at,
             blocks: stored.blocks,

@@ -7,6 +7,7 @@
 //! parts are made ready each time.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::options::Cancellation;
 use super::{direct, followed};
@@ -60,6 +61,8 @@ pub struct Handed {
     pub blocks: i64,
     /// When the last of them became ready.
     pub last: Option<Timestamp>,
+    /// How long it took to come upon the first, where that is known.
+    pub search: Option<Duration>,
 }
 
 impl Offer<'_> {
@@ -85,7 +88,8 @@ impl Offer<'_> {
         let wanted = self.quantity - claimed.len() as i32;
         let began = session.blocks_looked_at();
         let head = session.run(&HEAD, queue, params![session.now(), wanted, priority, since])?;
-        let mut handed = Handed { blocks: session.blocks_looked_at() - began, last: None };
+        let mut handed =
+            Handed { blocks: session.blocks_looked_at() - began, last: None, search: None };
         let mut ready = Vec::with_capacity(head.len());
         for row in head {
             match plain(session, row, row, 7)? {

@@ -1,6 +1,7 @@
 //! Claims.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use super::{Tables, is_open};
 use crate::error::{Error, Result};
@@ -122,9 +123,10 @@ pub fn hand_out(
         let Some(scan) = tables.runs.scan(READY.named(&name), &keys)? else {
             return Ok(None);
         };
-        let mut handed = Handed { blocks: 0, last: None };
-        let mut is_all = true;
+        let mut handed = Handed { blocks: 0, last: None, search: None };
+        let (mut is_all, clock) = (true, Instant::now());
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
+            handed.search.get_or_insert_with(|| clock.elapsed());
             session.check_for_interrupts()?;
             let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
             match next(session, &tables)? {
