@@ -111,7 +111,10 @@ select count(*) < 1000 as bounded, bool_and(status = 'failed') as all_failed fro
 -- A loop that turns without workers answers to a cancelled statement.
 select created from absurd.register_workflow(pg_temp.x('{"operator_type": "foreach", "parallel": true, "items": "range(900000)", "loop_body": [{"task_id": "i", "operator_type": "condition", "condition": "{{item}} >= 0"}]}'), 'documents');
 set statement_timeout = '500ms';
+-- Where it is by then depends on the machine.
+\set SHOW_CONTEXT never
 select * from pg_temp.quick('select absurd.start_workflow(''bad'')');
+\set SHOW_CONTEXT errors
 set statement_timeout = '60s';
 select count(*) as runs from absurd.workflow_execution where workflow_name = 'bad';
 select absurd.drop_queue('documents');
