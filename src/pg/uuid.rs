@@ -12,8 +12,7 @@ thread_local! {
     static LAST: Cell<(u64, u128)> = const { Cell::new((0, 0)) };
 }
 
-/// Random bytes in store. To be asked for ten costs the system's generator as much as for hundreds, and was
-/// a fiftieth of a step of a workflow.
+/// Random bytes in store. To ask for ten with each id was a fiftieth of a step of a workflow.
 struct Store {
     bytes: [u8; 512],
     used: usize,

@@ -139,6 +139,12 @@ impl Table {
         self.is_fresh.get()
     }
 
+    /// Says that of what this call has changed in the row read last nothing is read again: what it was is
+    /// as good as what it is. It must be found anew before it is changed again.
+    pub fn read_on(&self) {
+        self.is_fresh.set(true);
+    }
+
     /// A column of the row that was read last, by its place in the layout.
     ///
     /// # Errors

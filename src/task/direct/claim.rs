@@ -124,9 +124,10 @@ pub fn hand_out(
             return Ok(None);
         };
         let mut handed = Handed { blocks: 0, last: None, search: None };
-        let (mut is_all, clock) = (true, Instant::now());
+        // Only claims that do not begin at the front want to know.
+        let (mut is_all, clock) = (true, since.is_finite().then(Instant::now));
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
-            handed.search.get_or_insert_with(|| clock.elapsed());
+            handed.search = handed.search.or_else(|| clock.map(|clock| clock.elapsed()));
             session.check_for_interrupts()?;
             let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
             match next(session, &tables)? {
@@ -196,15 +197,7 @@ fn take(session: &Session, tables: &Tables, offer: &Offer, ready: &Ready) -> Res
     let Tables { runs, tasks, .. } = tables;
     let [running, worker, until, now, ends_at]: &[Param; 5] =
         params![State::Running.as_str(), offer.worker, offer.until, session.now(), ready.ends_at];
-    let run = [
-        (runs::STATE, *running),
-        (runs::CLAIMED_BY, *worker),
-        (runs::CLAIM_EXPIRES_AT, *until),
-        (runs::AVAILABLE_AT, *now),
-        (runs::STARTED_AT, *now),
-        (runs::LAST_HEARTBEAT, *now),
-        (runs::ATTEMPT_ENDS_AT, *ends_at),
-    ];
+    let run = lease([*running, *worker, *until, *now, *now, *now, *ends_at]);
     let [first, last]: &[Param; 2] =
         params![ready.first_started_at.unwrap_or(session.now()), ready.claimed.run_id];
     let task = [
@@ -240,6 +233,20 @@ thread_local! {
     static CAREFUL: Cell<u32> = const { Cell::new(0) };
 }
 
+/// What a claim changes of a run, with values for it.
+fn lease(values: [Param; 7]) -> [(usize, Param); 7] {
+    let columns = [
+        runs::STATE,
+        runs::CLAIMED_BY,
+        runs::CLAIM_EXPIRES_AT,
+        runs::AVAILABLE_AT,
+        runs::STARTED_AT,
+        runs::LAST_HEARTBEAT,
+        runs::ATTEMPT_ENDS_AT,
+    ];
+    std::array::from_fn(|place| (columns[place], values[place]))
+}
+
 /// Changes the row that was read last, unless somebody else is at it.
 fn update_if_free(table: &Table, values: &[(usize, Param)]) -> Result<bool> {
     if table.update(values, false)? == Change::Done {
@@ -256,7 +263,7 @@ fn update_if_free(table: &Table, values: &[(usize, Param)]) -> Result<bool> {
 fn give_back(session: &Session, runs: &Table, run: Uuid) -> Result<()> {
     let (state, worker): (String, Option<String>) =
         (runs.need(runs::STATE)?, runs.get(runs::CLAIMED_BY)?);
-    let [state, worker, until, available_at, started_at, heartbeat, ends_at]: &[Param; 7] = params![
+    let before: &[Param; 7] = params![
         state.as_str(),
         worker.as_deref(),
         runs.get::<Timestamp>(runs::CLAIM_EXPIRES_AT)?,
@@ -265,15 +272,7 @@ fn give_back(session: &Session, runs: &Table, run: Uuid) -> Result<()> {
         runs.get::<Timestamp>(runs::LAST_HEARTBEAT)?,
         runs.get::<Timestamp>(runs::ATTEMPT_ENDS_AT)?,
     ];
-    let before = [
-        (runs::STATE, *state),
-        (runs::CLAIMED_BY, *worker),
-        (runs::CLAIM_EXPIRES_AT, *until),
-        (runs::AVAILABLE_AT, *available_at),
-        (runs::STARTED_AT, *started_at),
-        (runs::LAST_HEARTBEAT, *heartbeat),
-        (runs::ATTEMPT_ENDS_AT, *ends_at),
-    ];
+    let before = lease(*before);
     session.with_snapshot(|| match runs.find(&[Key::is(1, run)])? {
         Some(true) => runs.update_locked(&before),
         _ => Err(Error::Corrupt { what: format!("run \"{run}\" was taken and is gone") }),

@@ -42,8 +42,6 @@ struct Held<'s> {
     task: crate::pg::Uuid,
     attempts: i32,
     drive: Option<Drive<'s>>,
-    /// Whether the root's row has been read without a statement.
-    is_read: bool,
 }
 
 /// Takes the tree of a run's task; none when no step follows it.
@@ -66,7 +64,7 @@ fn take<'s>(
         (Some(root), Some(transition)) => Some(Drive::new(session, root, transition)),
         _ => None,
     };
-    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive, is_read: false }))
+    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive }))
 }
 
 /// As [`take`]; none when a statement must do it.
@@ -79,7 +77,7 @@ fn take_directly<'s>(
     let Some(task) = found.filter(|task| task.is_followed) else { return Ok(Some(None)) };
     let Some(root) = direct::take_root(session, task.workflow_run)? else { return Ok(None) };
     let drive = root.map(|(root, transition)| Drive::new(session, root, transition));
-    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive, is_read: true })))
+    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive })))
 }
 
 impl Held<'_> {
@@ -95,7 +93,7 @@ impl Held<'_> {
             return inbox::try_roots(session, others(None)?);
         };
         let task = Uuid::from_bytes(*self.task.as_bytes());
-        let followers = load::followers(drive.session, task, drive.root, self.is_read)?;
+        let followers = load::followers(drive.session, task, drive.root)?;
         for (view, steps) in followers.found {
             for step in steps {
                 drive.push(view.run.id, stimulus(step));
@@ -218,7 +216,7 @@ pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Re
     if cancel::many(session, queue, vec![task])?.count == 0 {
         return Ok(false);
     }
-    let held = Held { task, attempts: 0, drive, is_read: false };
+    let held = Held { task, attempts: 0, drive };
     held.tell(
         session,
         |step| Stimulus::TaskCancelled { step },

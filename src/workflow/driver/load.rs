@@ -60,14 +60,9 @@ fn of_row<'s>(session: &'s Session, row: &Row, at: usize) -> Result<View<'s>> {
 }
 
 /// The steps of one tree that follow a task, each with its run: mostly one, which then needs no more
-/// reading. A run comes once, with all its steps. `is_read` is for [`direct::followers`].
-pub fn followers(
-    session: &Session,
-    task: Uuid,
-    root: Uuid,
-    is_read: bool,
-) -> Result<Followers<'_>> {
-    if let Some(followers) = direct::followers(session, task, root, is_read)? {
+/// reading. A run comes once, with all its steps.
+pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Followers<'_>> {
+    if let Some(followers) = direct::followers(session, task, root)? {
         return Ok(followers);
     }
     let mut found: Vec<(View, Vec<StepKey>)> = Vec::new();

@@ -96,6 +96,7 @@ pub fn take_root(session: &Session, run: Option<Uuid>) -> Result<Option<Option<(
             let number = executions.need::<i64>(execution::TRANSITIONS)? + 1;
             let [next] = params![number];
             if executions.update(&[(execution::TRANSITIONS, *next)], true)? == Change::Done {
+                executions.read_on();
                 return Ok(Some(Some((root, number))));
             }
             if !executions.follow()? {
@@ -144,17 +145,11 @@ pub struct Followers<'s> {
     pub others: bool,
 }
 
-/// The running steps that follow a task, as [`super::load::followers`] reads them. `is_read` says that
-/// [`take_root`] has read the root's row, and nothing has been read of its table since.
+/// The running steps that follow a task, as [`super::load::followers`] reads them.
 ///
 /// # Errors
 /// XX001 for records that do not fit their document.
-pub fn followers(
-    session: &Session,
-    task: Uuid,
-    root: Uuid,
-    is_read: bool,
-) -> Result<Option<Followers<'_>>> {
+pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Followers<'_>>> {
     let (Some(steps), Some(scopes), Some(executions)) =
         (steps::open(session)?, scopes(session)?, executions(session)?)
     else {
@@ -165,17 +160,18 @@ pub fn followers(
             return Ok(None);
         };
         let mut followers = Followers { found: Vec::new(), others: false };
-        let (mut held, mut last) = (is_read.then_some(root), None);
+        let mut last = None;
         while scan.next()? {
             if steps.need::<String>(step::STATE)? != "running" {
                 continue;
             }
             let run: Uuid = steps.need(step::RUN)?;
-            // What taking the root has changed of its row is not read here.
-            if held.take() != Some(run) && executions.find(&[Key::is(1, run)])? != Some(true) {
+            // Mostly the root's, which has been read when it was taken.
+            let is_at_run =
+                executions.is_fresh() && executions.need::<Uuid>(execution::RUN)? == run;
+            if !is_at_run && executions.find(&[Key::is(1, run)])? != Some(true) {
                 continue;
             }
-            held = Some(run);
             if executions.need::<Uuid>(execution::ROOT)? != root {
                 followers.others = true;
                 continue;
