@@ -73,4 +73,5 @@ pub extern "C-unwind" fn _PG_init() {
     pg::guc::define();
     pg::planning::install();
     pg::notify::install();
+    pg::aborts::install();
 }

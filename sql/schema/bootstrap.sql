@@ -25,16 +25,33 @@ create table absurd.queues (
 -- Where the ready runs of a queue begin, once looking for them has become costly; see src/task/front.rs.
 -- A hint that any backend can find anew, so neither the log nor a dump carries it.
 create unlogged table absurd.queue_front (
-    queue_name  text primary key,
-    looked_at   timestamptz not null,
-    blocks      bigint not null,
-    seconds     double precision not null,
-    is_overdue  boolean not null,
-    priorities  smallint[] not null,
-    floors      timestamptz[] not null,
-    weeks       text[] not null,
-    untils      timestamptz[] not null
+    queue_name       text primary key,
+    looked_at        timestamptz not null,
+    whole_at         timestamptz not null,
+    near_seconds     double precision not null,
+    blocks           bigint not null,
+    seconds          double precision not null,
+    is_calm          boolean not null,
+    is_overdue       boolean not null,
+    sweep_froms      timestamptz[] not null,
+    sweep_nexts      timestamptz[] not null,
+    priorities       smallint[] not null,
+    floors           timestamptz[] not null,
+    froms            timestamptz[] not null,
+    nexts            timestamptz[] not null,
+    weeks            text[] not null,
+    untils           timestamptz[] not null,
+    stray_priorities smallint[] not null,
+    stray_instants   timestamptz[] not null,
+    stray_runs       uuid[] not null
 ) with (fillfactor = 10);
+
+-- Instants before that front at which runs have been made ready; see src/queue/behind.rs.
+create unlogged table absurd.queue_behind (
+    queue_name   text not null,
+    available_at timestamptz not null
+);
+create index queue_behind_queue on absurd.queue_behind (queue_name);
 
 -- The queues' own tables are not members of the extension, so a dump carries them; the registry
 -- is a member, and its rows must be asked for.

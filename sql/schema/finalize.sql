@@ -38,14 +38,29 @@ comment on column absurd.queues.notify is 'Whether work that becomes ready is an
 comment on table absurd.queue_front is
     'Where the ready runs of a queue begin, when it has many weeks, or when an old snapshot keeps the index entries of claimed runs in front. Written by claims, about once a second; may be emptied at any time.';
 comment on column absurd.queue_front.queue_name is 'Name of the queue.';
-comment on column absurd.queue_front.looked_at is 'When a claim last looked at everything.';
+comment on column absurd.queue_front.looked_at is 'When a claim last looked at what may have changed.';
+comment on column absurd.queue_front.near_seconds is 'Seconds that this took; 0 where a look at everything was all there was.';
+comment on column absurd.queue_front.whole_at is 'When a claim last looked at everything.';
 comment on column absurd.queue_front.blocks is 'Blocks of tables and indexes that this took.';
 comment on column absurd.queue_front.seconds is 'Seconds that it took.';
+comment on column absurd.queue_front.is_calm is 'Whether looking costs no more than with any other queue, so that claims do not rely on this row.';
 comment on column absurd.queue_front.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
+comment on column absurd.queue_front.sweep_froms is 'Of cancellation rules, leases and attempts: the instant before which none is overdue.';
+comment on column absurd.queue_front.sweep_nexts is 'Of each of these, where that will be once another look has confirmed it.';
 comment on column absurd.queue_front.priorities is 'Priorities in which runs may be ready, highest first.';
-comment on column absurd.queue_front.floors is 'Of each of these, the instant before which none was ready.';
+comment on column absurd.queue_front.floors is 'Of each of these, the instant where claims begin.';
+comment on column absurd.queue_front.froms is 'Of each, the instant where the next look begins.';
+comment on column absurd.queue_front.nexts is 'Of each, where the look after that will begin.';
 comment on column absurd.queue_front.weeks is 'Of each, the tag of the week whose runs come first, in a partitioned queue.';
 comment on column absurd.queue_front.untils is 'Of each, the instant from which on runs of other weeks may come first.';
+comment on column absurd.queue_front.stray_priorities is 'Priorities of runs that stand before all this, because a transaction has not ended or somebody holds them.';
+comment on column absurd.queue_front.stray_instants is 'When each of these became ready.';
+comment on column absurd.queue_front.stray_runs is 'Their ids.';
+
+comment on table absurd.queue_behind is
+    'Instants before the front of a queue (absurd.queue_front) at which runs have been made ready since a claim last looked there; the next look takes them. May be emptied at any time.';
+comment on column absurd.queue_behind.queue_name is 'Name of the queue.';
+comment on column absurd.queue_behind.available_at is 'The instant.';
 
 comment on table absurd.workflow_run is
     'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';

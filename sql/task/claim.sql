@@ -1,5 +1,6 @@
 -- Hands out ready runs of one priority: $1 now, $2 how many, $3 worker, $4 end of the lease, $5
--- whether to pass over what cannot be handed out, $6 the priority, $7 the instant from which on to look.
+-- whether to pass over what cannot be handed out, $6 the priority, $7 and $8 the instants from which on
+-- and up to which to look.
 --
 -- The index on ready runs yields them in order, so nothing is sorted and nothing beyond the rows
 -- handed out is read. Locked rows, run or task, are passed over: a claim waits for nobody. With $5
@@ -16,7 +17,7 @@ with head as materialized (
       join {t} t on t.task_id = r.task_id
      where r.state in ('pending', 'sleeping')
        and r.priority = $6
-       and r.available_at between $7 and $1
+       and r.available_at between $7 and $8
        and (not $5
             or (t.state in ('pending', 'running', 'sleeping')
                 and coalesce({deadline} > timezone('UTC', $1), true)))

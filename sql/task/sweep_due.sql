@@ -1,12 +1,12 @@
--- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many. Returns a row a task,
--- with its id when steps of workflow runs follow it. What is locked,
+-- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many, $3 the instant before
+-- which none did. Returns a row a task, with its id when steps of workflow runs follow it. What is locked,
 -- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
 -- without the engine's doing is only taken off the list.
 with listed as materialized (
     select task_id, state in ('pending', 'running', 'sleeping') as open
       from {t}
      where cancellation is not null and cancel_done is null
-       and {deadline} <= timezone('UTC', $1)
+       and {deadline} between timezone('UTC', $3) and timezone('UTC', $1)
      order by {deadline}
      limit $2
        for no key update skip locked

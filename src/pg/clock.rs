@@ -17,9 +17,14 @@ use crate::error::{Error, Result};
 pub fn now() -> Result<Timestamp> {
     match set() {
         Some(text) => parse(&text),
-        // SAFETY: reads the wall clock.
-        None => Ok(Timestamp::from_micros(unsafe { pg_sys::GetCurrentTimestamp() })),
+        None => Ok(wall()),
     }
+}
+
+/// The wall clock, whatever the setting says.
+pub fn wall() -> Timestamp {
+    // SAFETY: reads the clock.
+    Timestamp::from_micros(unsafe { pg_sys::GetCurrentTimestamp() })
 }
 
 /// Whether [`now`] is what `absurd.fake_now` says.

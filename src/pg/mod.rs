@@ -4,6 +4,7 @@
 //! on it and returns `Result`s. How plans are kept, how values travel and how Postgres errors
 //! cross Rust frames is decided here, once.
 
+pub mod aborts;
 pub mod catalog;
 pub mod clock;
 pub mod direct;

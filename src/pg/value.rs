@@ -18,7 +18,7 @@ pub mod kind {
         BOOLOID as BOOL, FLOAT8OID as FLOAT8, INT2ARRAYOID as INT2S, INT2OID as INT2,
         INT4ARRAYOID as INT4S, INT4OID as INT4, INT8OID as INT8, JSONBOID as JSONB,
         TEXTARRAYOID as TEXTS, TEXTOID as TEXT, TIMESTAMPTZARRAYOID as TIMESTAMPTZS,
-        TIMESTAMPTZOID as TIMESTAMPTZ, UUIDOID as UUID,
+        TIMESTAMPTZOID as TIMESTAMPTZ, UUIDARRAYOID as UUIDS, UUIDOID as UUID,
     };
 }
 
@@ -110,7 +110,7 @@ macro_rules! column {
     };
 }
 
-column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i16>, Vec<i32>);
+column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i16>, Vec<i32>, Vec<Uuid>);
 
 impl Column for ::uuid::Uuid {
     unsafe fn read(datum: Datum) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! Queues: their names, their policies, and the tables that each owns.
 
+pub mod behind;
 mod hold;
 pub mod name;
 pub mod partition;

@@ -298,9 +298,11 @@ pub fn drop(session: &Session, queue: &str) -> Result<bool> {
         // error names the table.
         session.run_once(&format!("drop table {table} restrict"), &[])?;
     }
-    // Last: claims write it while they hold the tables.
-    static LEAVE: Statement =
-        Statement::new("delete from absurd.queue_front where queue_name = $1");
+    // Last: claims write these while they hold the tables.
+    static LEAVE: Statement = Statement::new(
+        "with behind as (delete from absurd.queue_behind where queue_name = $1)
+         delete from absurd.queue_front where queue_name = $1",
+    );
     session.run(&LEAVE, &Own, params![queue])?;
     Ok(true)
 }

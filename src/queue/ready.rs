@@ -1,16 +1,28 @@
 //! Waking workers: a notification when work becomes ready, for queues whose policy asks for it.
 
-use super::{QueueName, policy};
+use super::{QueueName, behind, policy};
 use crate::error::Result;
 use crate::pg::{Session, Timestamp, notify};
 
 /// The channel that workers listen on; the payload is the queue's name.
 const CHANNEL: &str = "absurd";
 
-/// Notifies of work that is available at `at`, unless that lies ahead: time passes without telling
-/// anybody, so workers look by themselves for what becomes due.
+/// Tells of runs that have been made ready at `at`, or will be. Workers are notified, unless that lies
+/// ahead: time passes without telling anybody, so they look by themselves for what becomes due.
+///
+/// # Errors
+/// Postgres's own.
 pub fn announce(session: &Session, queue: &QueueName, at: Timestamp) -> Result<()> {
-    if at > session.now() || !is_wanted(session, queue)? {
+    announce_all(session, queue, &[at])
+}
+
+/// As [`announce`], of runs that become ready at several instants.
+///
+/// # Errors
+/// Postgres's own.
+pub fn announce_all(session: &Session, queue: &QueueName, instants: &[Timestamp]) -> Result<()> {
+    behind::note(session, queue, instants)?;
+    if instants.iter().all(|at| *at > session.now()) || !is_wanted(session, queue)? {
         return Ok(());
     }
     notify::send(CHANNEL, queue.as_str())

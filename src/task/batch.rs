@@ -126,9 +126,7 @@ pub fn spawn(
             now,
         ];
         session.run(&SPAWN_MANY, queue, values)?;
-        if let Some(first) = starts.iter().min() {
-            ready::announce(session, queue, *first)?;
-        }
+        ready::announce_all(session, queue, &starts)?;
     }
     let mut by_key: Vec<usize> = (0..items.len()).filter(|index| keyed(&items[*index])).collect();
     by_key

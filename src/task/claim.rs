@@ -2,14 +2,14 @@
 
 use super::direct;
 use super::front::{self, Front};
-use super::hand_out::{Claimed, Offer};
-use super::sweep::{self, Overdue, Swept};
+use super::hand_out::{Claimed, Offer, Place};
+use super::sweep::{self, Overdue, Since, Swept};
 use crate::error::Result;
 use crate::overdue;
 use crate::params;
 use crate::pg::plan::Own;
 use crate::pg::rights;
-use crate::pg::{Session, Statement, Timestamp};
+use crate::pg::{Session, Statement};
 use crate::queue::QueueName;
 
 /// Whether anything is overdue, and the highest and the lowest priority of waiting runs.
@@ -78,7 +78,7 @@ fn ordinary(
     let mut seen = look(session, queue)?;
     let mut blocks = seen.blocks;
     if seen.overdue.any() || seen.goes_on {
-        let swept = sweep::carry_out(session, queue, offer.quantity, seen.overdue)?;
+        let swept = sweep::carry_out(session, queue, offer.quantity, seen.overdue, Since::EVER)?;
         let goes_on = seen.goes_on || !swept.is_empty();
         if goes_on {
             workflows(swept)?;
@@ -91,9 +91,8 @@ fn ordinary(
     let mut claimed = Vec::new();
     let mut next = seen.highest;
     while let Some(priority) = next {
-        let place = (priority, Timestamp::NEG_INFINITY);
-        blocks += offer.hand_out(session, queue, place, &mut claimed)?.blocks;
-        if claimed.len() as i32 >= offer.quantity || seen.lowest == Some(priority) {
+        blocks += offer.hand_out(session, queue, Place::front(priority), &mut claimed)?.blocks;
+        if offer.is_met(&claimed) || seen.lowest == Some(priority) {
             break;
         }
         next = match direct::claim::below(session, queue, priority)? {
@@ -116,27 +115,28 @@ fn in_front(
     mut front: Front,
     mut workflows: impl FnMut(Swept) -> Result<()>,
 ) -> Result<Vec<Claimed>> {
-    let Some(mut duties) = front.refresh(session, queue)? else {
+    let Some(mut looked) = front.refresh(session, queue)? else {
         return ordinary(session, queue, offer, workflows);
     };
+    let mut goes_on = goes_on(session, queue)?;
     let mut claimed = Vec::new();
     loop {
         let mut swept = Swept::default();
-        if duties.overdue {
-            let overdue = sweep::look(session, queue)?;
-            swept = sweep::carry_out(session, queue, offer.quantity, overdue)?;
+        if let Some(since) = front.overdue() {
+            let overdue = sweep::look(session, queue, since)?;
+            if !overdue.any() {
+                front.is_swept();
+            }
+            swept = sweep::carry_out(session, queue, offer.quantity, overdue, since)?;
         }
-        if duties.goes_on || !swept.is_empty() {
+        if goes_on || !swept.is_empty() {
             workflows(swept)?;
         }
         front.hand_out(session, queue, offer, &mut claimed)?;
-        if duties.looked || claimed.len() as i32 >= offer.quantity {
+        if looked || offer.is_met(&claimed) || !front.look_again(session, queue)? {
             break;
         }
-        match front.look_again(session, queue)? {
-            Some(again) => duties = again,
-            None => break,
-        }
+        (looked, goes_on) = (true, false);
     }
     front.keep(queue);
     Ok(claimed)
@@ -152,6 +152,17 @@ struct Seen {
     goes_on: bool,
     /// Blocks that were looked at.
     blocks: i64,
+}
+
+/// Whether workflow runs of a queue have something to go on with.
+fn goes_on(session: &Session, queue: &QueueName) -> Result<bool> {
+    match direct::claim::goes_on(session, queue)? {
+        Some(goes_on) => Ok(goes_on),
+        None => {
+            let values = params![session.now(), queue.as_str()];
+            session.run(&GOES_ON, &Own, values)?.only()?.need(0)
+        }
+    }
 }
 
 /// One probe of the indexes, which mostly says that nothing is overdue.
@@ -171,7 +182,7 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
     let row = rows.only()?;
     let goes_on = match all {
         true => row.need(5)?,
-        false => session.run(&GOES_ON, &Own, params![now, queue.as_str()])?.only()?.need(0)?,
+        false => goes_on(session, queue)?,
     };
     let (highest, lowest) = (row.get(3)?, row.get(4)?);
     let blocks = session.blocks_looked_at() - began;

@@ -52,8 +52,35 @@ struct Ready {
     attempt_ends_at: Option<Timestamp>,
 }
 
-/// Where in the line to begin: a priority, and the instant from which on runs became ready.
-pub type Place = (i16, Timestamp);
+/// Where in the line to take runs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub priority: i16,
+    /// The instant from which on runs became ready.
+    pub since: Timestamp,
+    /// A run that became ready at that instant, where none but it is wanted.
+    pub only: Option<Uuid>,
+}
+
+impl Place {
+    /// Where runs of a priority begin.
+    pub fn front(priority: i16) -> Self {
+        Self::since(priority, Timestamp::NEG_INFINITY)
+    }
+
+    /// Runs of a priority from those on that became ready at an instant.
+    pub fn since(priority: i16, since: Timestamp) -> Self {
+        Self { priority, since, only: None }
+    }
+
+    /// The last instant of which runs are wanted. A statement then hands out all of that instant.
+    fn until(self, now: Timestamp) -> Timestamp {
+        match self.only {
+            Some(_) => self.since,
+            None => now,
+        }
+    }
+}
 
 /// What came of handing out runs of one priority.
 pub struct Handed {
@@ -66,7 +93,12 @@ pub struct Handed {
 }
 
 impl Offer<'_> {
-    /// Hands out ready runs of one priority, oldest first, from those on that became ready at `since`.
+    /// Whether as many have been handed out as were asked for.
+    pub fn is_met(&self, claimed: &[Claimed]) -> bool {
+        claimed.len() as i32 >= self.quantity
+    }
+
+    /// Hands out ready runs of one priority, oldest first, from a place in the line on.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -74,20 +106,22 @@ impl Offer<'_> {
         &self,
         session: &Session,
         queue: &QueueName,
-        (priority, since): Place,
+        place: Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
-        match direct::claim::hand_out(session, queue, self, (priority, since), claimed)? {
+        match direct::claim::hand_out(session, queue, self, place, claimed)? {
             None => {}
             Some((handed, true)) => return Ok(handed),
             Some((mut handed, false)) => {
-                handed.last = self.pick(session, queue, (priority, since), claimed)?;
+                handed.last = self.pick(session, queue, place, claimed)?;
                 return Ok(handed);
             }
         }
         let wanted = self.quantity - claimed.len() as i32;
         let began = session.blocks_looked_at();
-        let head = session.run(&HEAD, queue, params![session.now(), wanted, priority, since])?;
+        let (now, priority, since) = (session.now(), place.priority, place.since);
+        let values = params![now, wanted, priority, since, place.until(now)];
+        let head = session.run(&HEAD, queue, values)?;
         let mut handed =
             Handed { blocks: session.blocks_looked_at() - began, last: None, search: None };
         let mut ready = Vec::with_capacity(head.len());
@@ -95,7 +129,7 @@ impl Offer<'_> {
             match plain(session, row, row, 7)? {
                 Some(run) => ready.push(run),
                 None => {
-                    handed.last = self.pick(session, queue, (priority, since), claimed)?;
+                    handed.last = self.pick(session, queue, place, claimed)?;
                     return Ok(handed);
                 }
             }
@@ -115,7 +149,7 @@ impl Offer<'_> {
         &self,
         session: &Session,
         week: &Week,
-        (priority, since): Place,
+        Place { priority, since, .. }: Place,
         until: Timestamp,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Option<Timestamp>> {
@@ -189,14 +223,16 @@ impl Offer<'_> {
         &self,
         session: &Session,
         queue: &QueueName,
-        (priority, since): Place,
+        place: Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Option<Timestamp>> {
         let mut last = None;
         for pass_over in [false, true] {
             let wanted = self.quantity - claimed.len() as i32;
             let (now, worker, until) = (session.now(), self.worker, self.until);
-            let values = params![now, wanted, worker, until, pass_over, priority, since];
+            let Place { priority, since, .. } = place;
+            let to = place.until(now);
+            let values = params![now, wanted, worker, until, pass_over, priority, since, to];
             let mut all_usable = true;
             for row in session.run(&CLAIM, queue, values)? {
                 if row.need(10)? {

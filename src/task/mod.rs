@@ -11,7 +11,6 @@ pub mod followed;
 pub mod front;
 pub mod hand_out;
 pub mod lease;
-mod margin;
 pub mod options;
 pub mod result;
 pub mod retry;

@@ -5,35 +5,52 @@ use super::followed::Attempt;
 use crate::error::Result;
 use crate::params;
 use crate::pg::row::Rows;
-use crate::pg::{Row, Session, Statement, Uuid};
+use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
 /// Cancellations that a claim carries out at least, however few runs it asks for.
 const LEAST: i32 = 16;
 
-/// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`.
+/// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`,
+/// with more conditions of each.
 #[macro_export]
 macro_rules! overdue {
     () => {
-        "exists (select from {t}
-                  where cancellation is not null and cancel_done is null
-                    and {deadline} <= timezone('UTC', $1)),
-         exists (select from {r}
-                  where state = 'running' and claim_expires_at is not null
-                    and claim_expires_at <= $1),
-         exists (select from {r}
-                  where state = 'running' and attempt_ends_at is not null
-                    and attempt_ends_at <= $1)"
+        overdue!("", "", "")
+    };
+    ($rules:literal, $leases:literal, $attempts:literal) => {
+        concat!(
+            "exists (select from {t}
+                      where cancellation is not null and cancel_done is null
+                        and {deadline} <= timezone('UTC', $1)",
+            $rules,
+            "), exists (select from {r}
+                         where state = 'running' and claim_expires_at is not null
+                           and claim_expires_at <= $1",
+            $leases,
+            "), exists (select from {r}
+                         where state = 'running' and attempt_ends_at is not null
+                           and attempt_ends_at <= $1",
+            $attempts,
+            ")"
+        )
     };
 }
 
-static OVERDUE: Statement = Statement::new(concat!("select ", overdue!()));
+static OVERDUE: Statement = Statement::new(concat!(
+    "select ",
+    overdue!(
+        " and {deadline} >= timezone('UTC', $2)",
+        " and claim_expires_at >= $3",
+        " and attempt_ends_at >= $4"
+    )
+));
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
 /// Running runs whose time is over, by the column that says when.
 const PAST: &str = "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
             exists (select from {w} w where w.run_id = r.run_id)
        from {r} r join {t} t on t.task_id = r.task_id
-      where r.state = 'running' and r.<end> is not null and r.<end> <= $1
+      where r.state = 'running' and r.<end> is not null and r.<end> between $3 and $1
       order by r.<end>
       limit $2
         for no key update of r, t skip locked";
@@ -83,6 +100,23 @@ impl Overdue {
     }
 }
 
+/// The instants from which on each may be overdue: what lies before is known not to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    pub rules: Timestamp,
+    pub leases: Timestamp,
+    pub attempts: Timestamp,
+}
+
+impl Since {
+    /// Nothing is known.
+    pub const EVER: Self = Self {
+        rules: Timestamp::NEG_INFINITY,
+        leases: Timestamp::NEG_INFINITY,
+        attempts: Timestamp::NEG_INFINITY,
+    };
+}
+
 /// What sweeps have done to tasks that steps of workflow runs follow.
 #[derive(Default)]
 pub struct Swept {
@@ -101,8 +135,9 @@ impl Swept {
 ///
 /// # Errors
 /// 42P01 for an unknown queue.
-pub fn look(session: &Session, queue: &QueueName) -> Result<Overdue> {
-    let row = session.run(&OVERDUE, queue, params![session.now()])?.first();
+pub fn look(session: &Session, queue: &QueueName, since: Since) -> Result<Overdue> {
+    let values = params![session.now(), since.rules, since.leases, since.attempts];
+    let row = session.run(&OVERDUE, queue, values)?.first();
     row.map_or(Ok(Overdue { rules: false, leases: false, attempts: false }), Overdue::read)
 }
 
@@ -116,20 +151,21 @@ pub fn carry_out(
     queue: &QueueName,
     quantity: i32,
     overdue: Overdue,
+    since: Since,
 ) -> Result<Swept> {
     let now = session.now();
     let mut swept = Swept::default();
     if overdue.rules {
-        for row in session.run(&SWEEP_DUE, queue, params![now, quantity.max(LEAST)])? {
+        for row in session.run(&SWEEP_DUE, queue, params![now, quantity.max(LEAST), since.rules])? {
             swept.cancelled.extend(row.get::<Uuid>(0)?);
         }
     }
     if overdue.attempts {
-        let runs = session.run(&OVERRUN, queue, params![now, quantity])?;
+        let runs = session.run(&OVERRUN, queue, params![now, quantity, since.attempts])?;
         fail_all(session, queue, runs, fail::overrun, &mut swept)?;
     }
     if overdue.leases {
-        let runs = session.run(&EXPIRED, queue, params![now, quantity])?;
+        let runs = session.run(&EXPIRED, queue, params![now, quantity, since.leases])?;
         fail_all(session, queue, runs, fail::expire, &mut swept)?;
     }
     Ok(swept)
@@ -141,7 +177,8 @@ pub fn carry_out(
 /// 42P01 for an unknown queue.
 pub fn overrun(session: &Session, queue: &QueueName, limit: i32) -> Result<Swept> {
     let mut swept = Swept::default();
-    let overdue = session.run(&OVERRUN, queue, params![session.now(), limit])?;
+    let values = params![session.now(), limit, Timestamp::NEG_INFINITY];
+    let overdue = session.run(&OVERRUN, queue, values)?;
     fail_all(session, queue, overdue, fail::overrun, &mut swept)?;
     Ok(swept)
 }

@@ -1,7 +1,9 @@
 """The front of a queue under an old snapshot: claims do not step over what was claimed before, and find
-within a second what becomes ready behind them."""
+within a second what becomes ready behind them, also where looking at everything would take longer."""
 
+import contextlib
 import json
+import threading
 import time
 
 import pytest
@@ -33,17 +35,41 @@ def live(conn):
     )
 
 
-@pytest.fixture
-def littered(connect):
-    """A queue whose front is littered, by a transaction that stays open."""
+@contextlib.contextmanager
+def litter(connect, how):
+    """A queue whose front is littered, by a transaction that stays open; the session that claims there."""
     holder, conn = connect(autocommit=False), connect()
     conn.execute("select absurd.create_queue(%s)", (QUEUE,))
     holder.execute("set transaction isolation level repeatable read")
     holder.execute("select 1")
     conn.execute("call live(%s, %s)", (QUEUE, LIVES))
+    if how == "near looks alone":
+        # The first two looks are at everything.
+        is_near = "select froms[1] > '-infinity' from absurd.queue_front where queue_name = %s"
+        while conn.execute(is_near, (QUEUE,)).fetchone() != (True,):
+            conn.execute("call live(%s, 100)", (QUEUE,))
+        # As if there were so much litter that looking at all of it took a quarter of an hour.
+        conn.execute("update absurd.queue_front set seconds = 1000, whole_at = clock_timestamp()")
+    elif how == "statements":
+        conn.execute("set absurd.direct = off")
     yield conn
+    if how == "near looks alone":
+        assert conn.execute("select seconds from absurd.queue_front").fetchone() == (1000,)
     holder.rollback()
     conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
+
+
+@pytest.fixture(params=["near looks alone", "looks at everything", "statements"])
+def littered(connect, request):
+    with litter(connect, request.param) as conn:
+        yield conn
+
+
+@pytest.fixture
+def near(connect):
+    """The same where near looks have to find it."""
+    with litter(connect, "near looks alone") as conn:
+        yield conn
 
 
 def spawn(conn, name, options="{}"):
@@ -63,6 +89,21 @@ def claimed_within(conn, name, seconds):
         if name in claim(conn):
             return time.monotonic() - began
     raise AssertionError(f"{name} was not handed out within {seconds} s")
+
+
+def look(conn, looks):
+    """Claims beside a steady supply of other work until so many looks were written down."""
+    read = "select looked_at from absurd.queue_front where queue_name = %s"
+    last = conn.execute(read, (QUEUE,)).fetchone()
+    while looks > 0:
+        spawn(conn, "other")
+        assert claim(conn) == ["other"]
+        now = conn.execute(read, (QUEUE,)).fetchone()
+        looks, last = looks - (now != last), now
+
+
+def strays(conn):
+    return conn.execute("select cardinality(stray_runs) from absurd.queue_front where queue_name = %s", (QUEUE,)).fetchone()[0]
 
 
 def blocks_of_a_claim(conn):
@@ -93,6 +134,203 @@ def test_a_late_commit_is_found_within_a_second(littered, connect):
         assert claim(littered) == ["other"]
     late.commit()
     assert claimed_within(littered, "late", 5) < A_SECOND
+
+
+def test_a_commit_that_is_late_by_several_looks_is_found_within_a_second(littered, connect):
+    late = connect(autocommit=False)
+    spawn(late, "late")
+    look(littered, 4)
+    late.commit()
+    assert claimed_within(littered, "late", 5) < A_SECOND
+
+
+def test_a_claim_rolled_back_after_several_looks_is_found_within_a_second(littered, connect):
+    other = connect(autocommit=False)
+    spawn(littered, "tried")
+    assert claim(other) == ["tried"]
+    look(littered, 4)
+    other.rollback()
+    assert claimed_within(littered, "tried", 5) < A_SECOND
+
+
+def test_a_run_whose_task_was_held_through_several_looks_is_found_within_a_second(littered, connect):
+    other = connect(autocommit=False)
+    spawn(littered, "held")
+    held = f"select from absurd.t_{QUEUE} where task_name = 'held' for update"
+    assert other.execute(held).rowcount == 1
+    look(littered, 4)
+    other.rollback()
+    assert claimed_within(littered, "held", 5) < A_SECOND
+
+
+def test_a_prepared_transaction_is_found_within_a_second_of_its_commit(littered, connect):
+    late = connect()
+    late.execute("begin")
+    spawn(late, "late")
+    late.execute("prepare transaction 'late'")
+    try:
+        look(littered, 4)
+        littered.execute("commit prepared 'late'")
+    except BaseException:
+        littered.execute("rollback prepared 'late'")
+        raise
+    assert claimed_within(littered, "late", 5) < A_SECOND
+
+
+def test_what_transactions_under_way_have_made_ready_is_remembered_until_they_end(near, connect):
+    late, other = connect(autocommit=False), connect(autocommit=False)
+    assert strays(near) == 0
+    spawn(late, "late")
+    spawn(near, "tried")
+    assert claim(other) == ["tried"]
+    look(near, 4)
+    assert strays(near) == 2
+    late.rollback()
+    other.commit()
+    look(near, 1)
+    assert strays(near) == 0
+
+
+def test_held_runs_are_not_in_the_way(near, connect):
+    other = connect(autocommit=False)
+    spawn(near, "held")
+    assert other.execute(f"select from absurd.r_{QUEUE} where state = 'pending' for update").rowcount == 1
+    look(near, 2)
+    near.execute("call live(%s, %s)", (QUEUE, LIVES))
+    look(near, 2)
+    costs = []
+    for _ in range(50):
+        spawn(near, "other")
+        costs.append(blocks_of_a_claim(near))
+    assert sorted(costs)[len(costs) * 9 // 10] < BLOCKS, costs
+    other.rollback()
+    assert claimed_within(near, "held", 5) < A_SECOND
+
+
+def test_more_than_is_remembered_is_found_too(near, connect):
+    many, late = 1500, connect(autocommit=False)
+    late.execute("select absurd.spawn_task(%s, 'late', '{}') from generate_series(1, %s)", (QUEUE, many))
+    look(near, 4)
+    assert strays(near) == 1000
+    late.commit()
+    began = time.monotonic()
+    claimed = 0
+    while claimed < many:
+        assert time.monotonic() - began < A_SECOND
+        claimed += len(claim(near, 100))
+    assert claimed == many
+
+
+def test_a_savepoint_that_is_rolled_back_gives_back_what_was_claimed_in_it(littered):
+    spawn(littered, "tried")
+    littered.execute("begin")
+    for _ in range(3):
+        littered.execute("savepoint before")
+        assert claim(littered) == ["tried"]
+        littered.execute("rollback to before")
+    littered.execute("commit")
+    assert claim(littered) == ["tried"]
+
+
+@pytest.mark.parametrize("when", ["-1 day", "-1 hour", "-2 seconds"])
+def test_a_start_that_has_passed_is_found_within_a_second(littered, when):
+    look(littered, 3)
+    littered.execute(
+        "select absurd.spawn_task(%s, 'missed', '{}', jsonb_build_object('available_at', now() + %s::interval))",
+        (QUEUE, when),
+    )
+    littered.execute(
+        """select absurd.spawn_tasks(%s, jsonb_build_array(
+               jsonb_build_object('task_name', 'in time'),
+               jsonb_build_object('task_name', 'missed too',
+                   'options', jsonb_build_object('priority', 3, 'available_at', now() + %s::interval))))""",
+        (QUEUE, when),
+    )
+    wanted, began = {"missed", "in time", "missed too"}, time.monotonic()
+    while wanted:
+        assert time.monotonic() - began < A_SECOND
+        spawn(littered, "other")
+        wanted -= set(claim(littered))
+
+
+@pytest.mark.parametrize("verb", ["fail_run", "schedule_run"])
+def test_a_retry_that_has_passed_is_found_within_a_second(littered, verb):
+    spawn(littered, "again")
+    run, name = littered.execute(
+        "select run_id, task_name from absurd.claim_task(%s, 'worker', 600, 1)", (QUEUE,)
+    ).fetchone()
+    assert name == "again"
+    look(littered, 3)
+    more = "'{}', " if verb == "fail_run" else ""
+    littered.execute(f"select absurd.{verb}(%s, %s, {more} now() - interval '1 hour')", (QUEUE, run))
+    assert claimed_within(littered, "again", 5) < A_SECOND
+
+
+def test_a_call_that_had_to_wait_is_found_within_a_second(littered, connect):
+    other, waiting = connect(autocommit=False), connect()
+    spawn(littered, "again")
+    run, name = littered.execute(
+        "select run_id, task_name from absurd.claim_task(%s, 'worker', 600, 1)", (QUEUE,)
+    ).fetchone()
+    assert name == "again"
+    assert other.execute(f"select from absurd.t_{QUEUE} where task_name = 'again' for update").rowcount == 1
+    fails = threading.Thread(
+        target=waiting.execute, args=("select absurd.fail_run(%s, %s, '{}')", (QUEUE, run))
+    )
+    fails.start()
+    look(littered, 4)
+    other.rollback()
+    fails.join()
+    assert claimed_within(littered, "again", 5) < A_SECOND
+
+
+def test_instants_are_noted_only_where_they_matter(near, connect):
+    conn = connect()
+    conn.execute("select absurd.create_queue('tidy')")
+    past = '{"available_at": "2020-02-02"}'
+    conn.execute("select absurd.spawn_task('tidy', 'task', '{}', %s)", (past,))
+    spawn(conn, "task")
+    noted = "select queue_name, available_at::date::text from absurd.queue_behind"
+    assert conn.execute(noted).fetchall() == []
+    spawn(conn, "task", past)
+    assert conn.execute(noted).fetchall() == [(QUEUE, "2020-02-02")]
+    began = time.monotonic()
+    while conn.execute(noted).fetchall():
+        assert time.monotonic() - began < A_SECOND
+        claim(near)
+    conn.execute("select absurd.drop_queue('tidy')")
+
+
+def test_notes_go_with_their_queue(connect):
+    with litter(connect, "looks at everything") as conn:
+        spawn(conn, "task", '{"available_at": "2020-02-02"}')
+        noted = "select count(*) from absurd.queue_behind"
+        assert conn.execute(noted).fetchone() == (1,)
+        conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
+        assert conn.execute(noted).fetchone() == (0,)
+        conn.execute("select absurd.create_queue(%s)", (QUEUE,))
+
+
+def test_an_instant_of_long_ago_is_found_by_a_look_at_everything(connect):
+    with litter(connect, "looks at everything") as conn:
+        spawn(conn, "old")
+        spawn(conn, "new")
+        conn.execute(
+            f"""update absurd.r_{QUEUE} r set available_at = '2020-02-02'
+                  from absurd.t_{QUEUE} t where t.task_id = r.task_id and t.task_name = 'old'"""
+        )
+        assert claim(conn) == ["new"]
+        assert claimed_within(conn, "old", 5) < A_SECOND
+
+
+def test_a_cancellation_rule_is_carried_out_within_a_second(littered):
+    spawn(littered, "left", '{"cancellation": {"max_delay": 1}, "available_at": "2099-01-01"}')
+    due = time.monotonic() + 1
+    state = f"select state from absurd.t_{QUEUE} where task_name = 'left'"
+    while littered.execute(state).fetchone() != ("cancelled",):
+        spawn(littered, "other")
+        assert claim(littered) == ["other"]
+        assert time.monotonic() - due < A_SECOND
 
 
 def test_a_rolled_back_claim_is_found_within_a_second(littered, connect):

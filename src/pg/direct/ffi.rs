@@ -4,7 +4,8 @@ use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::{
     CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, Relation, ResultRelInfo,
-    ScanDirection, ScanKeyData, Snapshot, TupleDesc, TupleTableSlot, TupleTableSlotOps,
+    ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
+    TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
@@ -74,6 +75,7 @@ unsafe extern "C-unwind" {
         argument: Datum,
     );
 
+    pub fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
     pub fn GetTransactionSnapshot() -> Snapshot;
     pub fn GetActiveSnapshot() -> Snapshot;
     pub fn PushActiveSnapshot(snapshot: Snapshot);

@@ -49,10 +49,17 @@ impl Key {
         Self { column, strategy, procedure: pg_sys::F_TIMESTAMP_LE, value: at.datum() }
     }
 
+    /// As [`Key::upto_in_utc`], or after it.
+    pub fn from_in_utc(column: i16, at: Timestamp) -> Self {
+        let strategy = pg_sys::BTGreaterEqualStrategyNumber as u16;
+        Self { column, strategy, procedure: pg_sys::F_TIMESTAMP_GE, value: at.datum() }
+    }
+
     comparison! {
         /// The column is the value.
         is(BTEqualStrategyNumber) {
-            UUIDOID => F_UUID_EQ, INT2OID => F_INT2EQ, INT4OID => F_INT4EQ, TEXTOID => F_TEXTEQ
+            UUIDOID => F_UUID_EQ, INT2OID => F_INT2EQ, INT4OID => F_INT4EQ, TEXTOID => F_TEXTEQ,
+            TIMESTAMPTZOID => F_TIMESTAMPTZ_EQ
         }
         /// The column is the value or below it.
         upto(BTLessEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_LE }
@@ -60,6 +67,8 @@ impl Key {
         below(BTLessStrategyNumber) {
             INT2OID => F_INT2LT, TIMESTAMPTZOID => F_TIMESTAMPTZ_LT
         }
+        /// The column is above the value.
+        above(BTGreaterStrategyNumber) { INT2OID => F_INT2GT }
         /// The column is the value or above it.
         from(BTGreaterEqualStrategyNumber) { TIMESTAMPTZOID => F_TIMESTAMPTZ_GE }
     }

@@ -19,12 +19,14 @@ mod known;
 mod rows;
 mod table;
 mod triggers;
+mod walk;
 
 pub use hold::Tid;
 pub use index::{Key, Which};
 pub use rows::{Change, Scan};
 pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};
+pub use walk::Found;
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
 /// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key after

@@ -18,7 +18,7 @@ use crate::pg::value::{Column, Param};
 /// The most conditions that a search has.
 const KEYS: usize = 3;
 
-const FORWARD: pg_sys::ScanDirection::Type = pg_sys::ScanDirection::ForwardScanDirection;
+pub(super) const FORWARD: pg_sys::ScanDirection::Type = pg_sys::ScanDirection::ForwardScanDirection;
 
 /// What came of changing a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ pub struct Scan<'t> {
 
 thread_local! {
     static SEARCHED: Cell<i64> = const { Cell::new(0) };
+}
+
+pub(super) fn count_searched(blocks: i64) {
+    SEARCHED.set(SEARCHED.get() + blocks);
 }
 
 impl Session {
@@ -74,12 +78,21 @@ impl Table {
     }
 
     unsafe fn begin_scan(&self, index: pg_sys::Relation, keys: &[Key]) -> pg_sys::IndexScanDesc {
+        // SAFETY: the caller's promise, and a snapshot is active.
+        unsafe { self.begin_scan_with(index, keys, ffi::GetActiveSnapshot()) }
+    }
+
+    pub(super) unsafe fn begin_scan_with(
+        &self,
+        index: pg_sys::Relation,
+        keys: &[Key],
+        snapshot: pg_sys::Snapshot,
+    ) -> pg_sys::IndexScanDesc {
         let count = keys.len().min(KEYS);
         let mut space = [pg_sys::ScanKeyData::default(); KEYS];
         // SAFETY: runs under `guarded`; the scan copies the keys.
         unsafe {
             scan_keys(index, keys, &mut space);
-            let snapshot = ffi::GetActiveSnapshot();
             let scan = ffi::index_beginscan(self.relation, index, snapshot, count as i32, 0);
             ffi::index_rescan(scan, space.as_mut_ptr(), count as i32, null_mut(), 0);
             scan
@@ -102,7 +115,7 @@ impl Table {
                 found
             })?
         };
-        SEARCHED.set(SEARCHED.get() + blocks() - before);
+        count_searched(blocks() - before);
         self.is_fresh.set(found);
         Ok(Some(found))
     }
@@ -376,7 +389,7 @@ impl Scan<'_> {
         // SAFETY: the scan is open; the closure's frame is plain.
         let found =
             unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) };
-        SEARCHED.set(SEARCHED.get() + blocks() - before);
+        count_searched(blocks() - before);
         self.table.is_fresh.set(matches!(found, Ok(true)));
         found
     }

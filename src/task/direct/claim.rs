@@ -112,20 +112,24 @@ pub fn hand_out(
     session: &Session,
     queue: &QueueName,
     offer: &Offer,
-    (priority, since): Place,
+    Place { priority, since, only }: Place,
     claimed: &mut Vec<Claimed>,
 ) -> Result<Option<(Handed, bool)>> {
     let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
     let began = session.blocks_searched();
     session.with_snapshot(|| {
         let name = READY.name(queue);
-        let keys = [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())];
+        let keys = match only {
+            None => [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())],
+            Some(run) => [Key::is(1, priority), Key::is(2, since), Key::is(3, run)],
+        };
         let Some(scan) = tables.runs.scan(READY.named(&name), &keys)? else {
             return Ok(None);
         };
         let mut handed = Handed { blocks: 0, last: None, search: None };
         // Only claims that do not begin at the front want to know.
-        let (mut is_all, clock) = (true, since.is_finite().then(Instant::now));
+        let is_timed = since.is_finite() && only.is_none();
+        let (mut is_all, clock) = (true, is_timed.then(Instant::now));
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
             handed.search = handed.search.or_else(|| clock.map(|clock| clock.elapsed()));
             session.check_for_interrupts()?;

@@ -1,92 +1,115 @@
-//! What the last look at the front of a queue has found, read with every claim that relies upon it.
+//! What the last look at the front of a queue has found, as it was written down.
 
-use super::claim;
 use crate::error::Result;
 use crate::params;
-use crate::pg::direct::{Access, Key};
+use crate::pg::direct::{Access, Key, Layout, Table};
 use crate::pg::plan::Own;
-use crate::pg::{Session, Statement, Timestamp};
+use crate::pg::value::{Column, kind};
+use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
-mod row {
-    crate::layout! {
-        "btree (queue_name)";
-        LOOKED_AT "looked_at" TIMESTAMPTZ,
-        BLOCKS "blocks" INT8,
-        SECONDS "seconds" FLOAT8,
-        IS_OVERDUE "is_overdue" BOOL,
-        PRIORITIES "priorities" INT2S,
-        FLOORS "floors" TIMESTAMPTZS,
-        WEEKS "weeks" TEXTS,
-        UNTILS "untils" TIMESTAMPTZS,
+/// Names the columns of `queue_front`, for reading them either way.
+macro_rules! stored {
+    ($first:ident: $first_rust:ty = $first_kind:ident $(, $name:ident: $rust:ty = $kind:ident)* $(,)?) => {
+        /// A row of `queue_front`.
+        pub struct Stored {
+            pub $first: $first_rust,
+            $(pub $name: $rust),*
+        }
+
+        static LAYOUT: Layout = Layout {
+            columns: &[
+                (stringify!($first), kind::$first_kind),
+                $((stringify!($name), kind::$kind)),*
+            ],
+            key: "btree (queue_name)",
+            does: &[],
+            refers: &[],
+        };
+
+        static STORED: Statement = Statement::new(concat!(
+            "select ", stringify!($first), $(", ", stringify!($name),)*
+            " from absurd.queue_front where queue_name = $1"
+        ));
+
+        impl Stored {
+            fn read(row: &impl Source) -> Result<Self> {
+                let mut places = 0..;
+                let mut place = || places.next().unwrap_or_default();
+                Ok(Self { $first: row.value(place())?, $($name: row.value(place())?),* })
+            }
+        }
+    };
+}
+
+stored! {
+    looked_at: Timestamp = TIMESTAMPTZ,
+    whole_at: Timestamp = TIMESTAMPTZ,
+    near_seconds: f64 = FLOAT8,
+    blocks: i64 = INT8,
+    seconds: f64 = FLOAT8,
+    is_overdue: bool = BOOL,
+    sweep_froms: Vec<Timestamp> = TIMESTAMPTZS,
+    sweep_nexts: Vec<Timestamp> = TIMESTAMPTZS,
+    priorities: Vec<i16> = INT2S,
+    floors: Vec<Timestamp> = TIMESTAMPTZS,
+    froms: Vec<Timestamp> = TIMESTAMPTZS,
+    nexts: Vec<Timestamp> = TIMESTAMPTZS,
+    weeks: Vec<Option<String>> = TEXTS,
+    untils: Vec<Timestamp> = TIMESTAMPTZS,
+    stray_priorities: Vec<i16> = INT2S,
+    stray_instants: Vec<Timestamp> = TIMESTAMPTZS,
+    stray_runs: Vec<Uuid> = UUIDS,
+}
+
+/// Places of the first two.
+const LOOKED_AT: usize = 0;
+const WHOLE_AT: usize = 1;
+
+/// A row, found either way.
+trait Source {
+    fn value<T: Column>(&self, place: usize) -> Result<T>;
+}
+
+impl Source for Table {
+    fn value<T: Column>(&self, place: usize) -> Result<T> {
+        self.need(place)
     }
 }
 
-static PUBLISHED: Statement = Statement::new(
-    "select exists (select from absurd.workflow_timer where queue_name = $2 and due_at <= $1)
-            or exists (select from absurd.workflow_stimulus where queue_name = $2),
-            f.looked_at, f.blocks, f.seconds, f.is_overdue, f.priorities, f.floors, f.weeks, f.untils
-       from (values (true)) as always
-       left join absurd.queue_front f on f.queue_name = $2",
-);
-
-/// A row of `queue_front`; nothing in it when there is none.
-#[derive(Default)]
-pub struct Stored {
-    pub looked_at: Option<Timestamp>,
-    pub blocks: i64,
-    pub seconds: f64,
-    pub is_overdue: bool,
-    pub priorities: Vec<i16>,
-    pub floors: Vec<Timestamp>,
-    pub weeks: Vec<Option<String>>,
-    pub untils: Vec<Timestamp>,
+impl Source for Row {
+    fn value<T: Column>(&self, place: usize) -> Result<T> {
+        self.need(place)
+    }
 }
 
-/// Whether workflow runs of a queue have something to go on with, and its row.
+/// A queue's row, when there is one and it is wanted: `is_news` is asked with when a claim last looked, and
+/// when at everything.
 ///
 /// # Errors
 /// Postgres's own.
-pub fn published(session: &Session, queue: &QueueName) -> Result<(bool, Stored)> {
-    match (claim::goes_on(session, queue)?, read(session, queue)?) {
-        (Some(goes_on), Some(stored)) => Ok((goes_on, stored)),
-        _ => stated(session, queue),
+pub fn read(
+    session: &Session,
+    queue: &QueueName,
+    is_news: impl Fn(Timestamp, Timestamp) -> bool,
+) -> Result<Option<Stored>> {
+    let wanted =
+        |row: &dyn Fn(usize) -> Result<Timestamp>| Ok(is_news(row(LOOKED_AT)?, row(WHOLE_AT)?));
+    let fronts = session.table("queue_front", &LAYOUT, Access::ReadOwn)?;
+    if let Some(fronts) = fronts {
+        let found = session.with_snapshot(|| {
+            let found = fronts.find(&[Key::is(1, queue.as_str())])?;
+            let is_wanted = found == Some(true) && wanted(&|place| fronts.need(place))?;
+            let stored = is_wanted.then(|| Stored::read(&*fronts)).transpose()?;
+            Ok(found.map(|_| stored))
+        })?;
+        if let Some(stored) = found {
+            return Ok(stored);
+        }
     }
-}
-
-fn read(session: &Session, queue: &QueueName) -> Result<Option<Stored>> {
-    let Some(fronts) = session.table("queue_front", &row::LAYOUT, Access::ReadOwn)? else {
-        return Ok(None);
-    };
-    session.with_snapshot(|| match fronts.find(&[Key::is(1, queue.as_str())])? {
-        None => Ok(None),
-        Some(false) => Ok(Some(Stored::default())),
-        Some(true) => Ok(Some(Stored {
-            looked_at: fronts.get(row::LOOKED_AT)?,
-            blocks: fronts.need(row::BLOCKS)?,
-            seconds: fronts.need(row::SECONDS)?,
-            is_overdue: fronts.need(row::IS_OVERDUE)?,
-            priorities: fronts.need(row::PRIORITIES)?,
-            floors: fronts.need(row::FLOORS)?,
-            weeks: fronts.need(row::WEEKS)?,
-            untils: fronts.need(row::UNTILS)?,
-        })),
-    })
-}
-
-/// The same by a statement.
-fn stated(session: &Session, queue: &QueueName) -> Result<(bool, Stored)> {
-    let values = params![session.now(), queue.as_str()];
-    let row = session.run(&PUBLISHED, &Own, values)?.only()?;
-    let stored = Stored {
-        looked_at: row.get(1)?,
-        blocks: row.get(2)?.unwrap_or(0),
-        seconds: row.get(3)?.unwrap_or(0.0),
-        is_overdue: row.get(4)?.unwrap_or(false),
-        priorities: row.get(5)?.unwrap_or_default(),
-        floors: row.get(6)?.unwrap_or_default(),
-        weeks: row.get(7)?.unwrap_or_default(),
-        untils: row.get(8)?.unwrap_or_default(),
-    };
-    Ok((row.need(0)?, stored))
+    let rows = session.run(&STORED, &Own, params![queue.as_str()])?;
+    match rows.first() {
+        Some(row) if wanted(&|place| row.need(place))? => Stored::read(&row).map(Some),
+        _ => Ok(None),
+    }
 }

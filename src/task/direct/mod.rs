@@ -5,6 +5,7 @@ pub mod claim;
 pub mod complete;
 pub mod front;
 pub mod lease;
+pub mod line;
 pub mod spawn;
 
 use std::rc::Rc;

@@ -1,0 +1,52 @@
+//! Noticing that something was rolled back: what a backend remembers of what it did in a transaction is
+//! wrong when that, or a part of it, is rolled back.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+use pgrx::pg_sys;
+
+unsafe extern "C-unwind" {
+    fn RegisterXactCallback(callback: pg_sys::XactCallback, argument: *mut c_void);
+    fn RegisterSubXactCallback(callback: pg_sys::SubXactCallback, argument: *mut c_void);
+}
+
+thread_local! {
+    static ABORTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Asks Postgres to tell of ends of transactions; called once when the library is loaded.
+pub fn install() {
+    // SAFETY: registers functions that live as long as the library.
+    unsafe {
+        RegisterXactCallback(Some(transaction), null_mut());
+        RegisterSubXactCallback(Some(subtransaction), null_mut());
+    }
+}
+
+/// How many transactions and subtransactions of this backend have been rolled back so far.
+pub fn count() -> u64 {
+    ABORTS.get()
+}
+
+/// # Safety
+/// Called by Postgres at the steps of a transaction's end.
+unsafe extern "C-unwind" fn transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
+        ABORTS.set(ABORTS.get() + 1);
+    }
+}
+
+/// # Safety
+/// Called by Postgres at the steps of a subtransaction.
+unsafe extern "C-unwind" fn subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        ABORTS.set(ABORTS.get() + 1);
+    }
+}

@@ -1,0 +1,287 @@
+//! Looks at the front of a line.
+//!
+//! A look that reads tables directly goes through what the last two looks have not seen settled, and comes
+//! upon runs that a transaction under way has made ready or taken as well as upon others. Those that
+//! have stayed behind the front for a whole look are strays: each is remembered by its place in the index,
+//! which costs one search to try, and the next look begins where the front was. So a look costs what was
+//! claimed within two or three seconds, whatever lies behind.
+//!
+//! Where tables cannot be read directly, every look goes through everything that is committed.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use super::floor::Floor;
+use super::span::Span;
+use super::{Front, HOLDS, Sweeps, Whole, is_within};
+use crate::error::Result;
+use crate::params;
+use crate::pg::direct::Found;
+use crate::pg::{Session, Statement, Timestamp, Uuid, uuid};
+use crate::queue::{QueueName, behind, provision};
+use crate::task::direct::line::{Line, Past, Standing};
+use crate::task::sweep::{self, Since};
+
+/// How many times as long as a look at everything took the next one waits. Other backends than the one
+/// that looks for all wait longer.
+const WHOLE_TIMES: f64 = 20.0;
+const WHOLE_ALONE: f64 = 10.0;
+/// Seconds between looks that move the spans on: less than between those that are written down, more
+/// than a call takes from reading the clock to its insert.
+const ADVANCES: f64 = 0.7;
+/// Priorities of which no run is waiting that are kept in mind beside others.
+const PRIORITIES: usize = 32;
+/// Strays that are remembered by themselves. Were all of them held, trying them would take some
+/// milliseconds.
+const STRAYS: usize = 1000;
+
+/// The first run of the next lower priority that has any waiting.
+static NEXT: Statement = Statement::new(
+    "select priority, available_at, run_id from {r}
+      where state in ('pending', 'sleeping') and priority < $1
+      order by priority desc, available_at, run_id
+      limit 1",
+);
+
+impl Front {
+    /// Looks, for others too if this call was chosen to.
+    ///
+    /// # Errors
+    /// 42P01 for an unknown queue.
+    pub(super) fn look(
+        &mut self,
+        session: &Session,
+        queue: &QueueName,
+        chosen: bool,
+    ) -> Result<()> {
+        let (began, clock) = (session.blocks_looked_at(), Instant::now());
+        let now = session.now();
+        let latest = self.margin.before(now);
+        let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
+        let mut is_whole = is_first || self.is_whole_due(now, chosen);
+        let line = Line::open(session, queue)?;
+        let behind = match chosen {
+            true => behind::take(session, queue)?,
+            false => behind::noted(session, queue)?,
+        };
+        match &line {
+            Some(line) => self.look_along(line, now, latest, is_whole, &behind)?,
+            None => {
+                self.look_at_all(session, queue, latest)?;
+                is_whole = true;
+            }
+        }
+        let seconds = clock.elapsed().as_secs_f64();
+        if is_whole {
+            let blocks = session.blocks_looked_at() - began;
+            self.whole = Whole { at: Some(now), blocks, seconds };
+        }
+        self.near_seconds = match (is_whole, line.is_some()) {
+            (false, _) | (true, false) => seconds,
+            (true, true) if is_first => 0.0,
+            (true, true) => self.near_seconds,
+        };
+        self.looks += 1;
+        (self.as_of, self.tried_at) = (Some(now), None);
+        self.floors.sort_unstable_by_key(|floor| Reverse(floor.priority));
+        if chosen {
+            self.publish(session, queue, now)?;
+            self.written_at = Some(now);
+        }
+        Ok(())
+    }
+
+    fn is_whole_due(&self, now: Timestamp, chosen: bool) -> bool {
+        let pause = HOLDS.max(WHOLE_TIMES * self.whole.seconds);
+        let pause = if chosen { pause } else { WHOLE_ALONE * pause };
+        !is_within(self.whole.at, pause, now)
+    }
+
+    fn look_along(
+        &mut self,
+        line: &Line,
+        now: Timestamp,
+        latest: Timestamp,
+        is_whole: bool,
+        behind: &[Timestamp],
+    ) -> Result<()> {
+        let advances = !is_within(self.advanced_at, ADVANCES, now);
+        let strays = if is_whole { Vec::new() } else { self.still_standing(line)? };
+        let mut walk =
+            Walk { line, latest, is_whole, advances, floors: Vec::new(), strays, empty: 0 };
+        let mut known: Vec<(i16, Span)> =
+            self.floors.iter().map(|floor| (floor.priority, floor.span)).collect();
+        if known.iter().all(|(priority, _)| *priority != 0) {
+            known.push((0, Span::ALL));
+            known.sort_unstable_by_key(|(priority, _)| Reverse(*priority));
+        }
+        let mut last = None;
+        for next in known.into_iter().map(Some).chain([None]) {
+            let bound = next.map(|(priority, _)| priority);
+            while let Some(priority) = line.highest(last, bound)? {
+                walk.along(priority, Span::ALL)?;
+                last = Some(priority);
+            }
+            if let Some((priority, span)) = next {
+                walk.along(priority, span)?;
+                last = Some(priority);
+            }
+        }
+        if !is_whole {
+            walk.back(behind)?;
+        }
+        let Walk { floors, mut strays, .. } = walk;
+        let in_line = |run: &Standing| (Reverse(run.priority), run.at, *run.run.as_bytes());
+        strays.sort_unstable_by_key(in_line);
+        strays.dedup();
+        (self.floors, self.strays) = (floors, strays.into());
+        self.look_for_overdue(line, now, is_whole, advances)?;
+        if advances {
+            self.advanced_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// The strays that are known and that a walk would not come upon.
+    fn still_standing(&self, line: &Line) -> Result<Vec<Standing>> {
+        let mut standing = Vec::with_capacity(self.strays.len());
+        for stray in self.strays.iter() {
+            let floor = self.floors.iter().find(|floor| floor.priority == stray.priority);
+            let is_passed_by = floor.is_some_and(|floor| stray.at < floor.span.from);
+            if is_passed_by && line.has(*stray)? {
+                standing.push(*stray);
+            }
+        }
+        Ok(standing)
+    }
+
+    fn look_for_overdue(
+        &mut self,
+        line: &Line,
+        now: Timestamp,
+        is_whole: bool,
+        advances: bool,
+    ) -> Result<()> {
+        let Sweeps { rules, leases, attempts } = self.sweeps;
+        let since = Since { rules: rules.from, leases: leases.from, attempts: attempts.from };
+        let near = line.overdue(since, now)?;
+        let whole = if is_whole { line.overdue(Since::EVER, now)? } else { near };
+        let after = |span: Span, near: Past, whole: Past| match near.any {
+            // An instant of long ago that somebody wrote by hand.
+            _ if whole.overdue && !near.overdue => Span::ALL,
+            false if advances => span.advanced(now),
+            _ => span,
+        };
+        self.is_overdue = whole.iter().any(|past| past.overdue);
+        self.sweeps = Sweeps {
+            rules: after(rules, near[0], whole[0]),
+            leases: after(leases, near[1], whole[1]),
+            attempts: after(attempts, near[2], whole[2]),
+        };
+        Ok(())
+    }
+
+    /// The same by statements, of all that is committed.
+    fn look_at_all(
+        &mut self,
+        session: &Session,
+        queue: &QueueName,
+        latest: Timestamp,
+    ) -> Result<()> {
+        let now = session.now();
+        let is_partitioned = provision::is_partitioned(queue)?;
+        self.is_overdue = sweep::look(session, queue, Since::EVER)?.any();
+        let mut floors: Vec<Floor> = Vec::new();
+        let mut below = i32::from(i16::MAX) + 1;
+        while let Some(row) = session.run(&NEXT, queue, params![below])?.first() {
+            let (priority, first, run): (i16, Timestamp, Uuid) =
+                (row.need(0)?, row.need(1)?, row.need(2)?);
+            let mut floor = Floor::new(priority, first.min(latest), Span::ALL);
+            if is_partitioned {
+                // What is spawned from now on lies in this week.
+                let at = if first <= now { uuid::timestamp(run) } else { Some(now) };
+                floor.stay_in_week_of(session, queue, at)?;
+            }
+            floors.push(floor);
+            below = i32::from(priority);
+        }
+        // A priority that has none now may have some in a moment.
+        let known = self.floors.iter().map(|floor| floor.priority);
+        for priority in std::iter::once(0).chain(known).take(PRIORITIES) {
+            if floors.iter().all(|floor| floor.priority != priority) {
+                let week = now.week_tag().filter(|_| is_partitioned);
+                floors.push(Floor { week, ..Floor::new(priority, latest, Span::ALL) });
+            }
+        }
+        (self.floors, self.strays, self.sweeps) = (floors, Vec::new().into(), Sweeps::default());
+        Ok(())
+    }
+}
+
+/// A look under way.
+struct Walk<'a> {
+    line: &'a Line,
+    latest: Timestamp,
+    is_whole: bool,
+    advances: bool,
+    floors: Vec<Floor>,
+    strays: Vec<Standing>,
+    /// Priorities, other than 0, of which no run is waiting.
+    empty: usize,
+}
+
+impl Walk<'_> {
+    /// Walks along the runs of a priority to the first that can be handed out.
+    fn along(&mut self, priority: i16, span: Span) -> Result<()> {
+        let from = if self.is_whole { Timestamp::NEG_INFINITY } else { span.from };
+        let (mut first, mut is_empty, mut is_full) = (None, true, false);
+        let mut is_next_over = false;
+        let strays = &mut self.strays;
+        self.line.walk(priority, from, self.latest, |run, found| {
+            is_empty = false;
+            // The run that was first at the last look, and still is, may be held by itself or by its task.
+            let is_first = run.at == span.next && !std::mem::replace(&mut is_next_over, true);
+            let is_behind = run.at < span.next || is_first;
+            if is_behind && strays.len() < STRAYS {
+                strays.push(run);
+                return Ok(true);
+            }
+            is_full |= is_behind;
+            if found == Found::Settled {
+                first = Some(run.at);
+            }
+            Ok(first.is_none())
+        })?;
+        let first = first.unwrap_or(self.latest);
+        let moves_on = self.advances && !is_full;
+        let span = if moves_on { span.advanced(first) } else { span };
+        self.empty += usize::from(is_empty && priority != 0);
+        if !is_empty || priority == 0 || self.empty <= PRIORITIES {
+            self.floors.push(Floor::new(priority, first, span));
+        }
+        Ok(())
+    }
+
+    /// Looks at instants that were noted, where the walks have not come.
+    fn back(&mut self, behind: &[Timestamp]) -> Result<()> {
+        let strays = &mut self.strays;
+        for floor in &mut self.floors {
+            let from = floor.span.from;
+            for at in behind.iter().copied().filter(|at| *at < from) {
+                let mut is_full = false;
+                self.line.walk(floor.priority, at, at, |run, _| {
+                    is_full = strays.len() >= STRAYS;
+                    if !is_full {
+                        strays.push(run);
+                    }
+                    Ok(!is_full)
+                })?;
+                if is_full {
+                    floor.span.from = floor.span.from.min(at);
+                    floor.since = floor.since.min(at);
+                }
+            }
+        }
+        Ok(())
+    }
+}
