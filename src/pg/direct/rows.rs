@@ -73,16 +73,11 @@ impl Table {
     pub fn scan(&self, which: Which, keys: &[Key]) -> Result<Option<Scan<'_>>> {
         let Some(index) = self.index(which)? else { return Ok(None) };
         // SAFETY: table and index are open and a snapshot is active. The closure's frame is plain.
-        let scan = unsafe { guarded(|| self.begin_scan(index, keys))? };
+        let scan = unsafe { guarded(|| self.begin_scan(index, keys, ffi::GetActiveSnapshot()))? };
         Ok(Some(Scan { table: self, scan }))
     }
 
-    unsafe fn begin_scan(&self, index: pg_sys::Relation, keys: &[Key]) -> pg_sys::IndexScanDesc {
-        // SAFETY: the caller's promise, and a snapshot is active.
-        unsafe { self.begin_scan_with(index, keys, ffi::GetActiveSnapshot()) }
-    }
-
-    pub(super) unsafe fn begin_scan_with(
+    pub(super) unsafe fn begin_scan(
         &self,
         index: pg_sys::Relation,
         keys: &[Key],
@@ -109,7 +104,7 @@ impl Table {
         // SAFETY: as in `scan`.
         let found = unsafe {
             guarded(|| {
-                let scan = self.begin_scan(index, keys);
+                let scan = self.begin_scan(index, keys, ffi::GetActiveSnapshot());
                 let found = ffi::index_getnext_slot(scan, FORWARD, self.row);
                 ffi::index_endscan(scan);
                 found

@@ -48,7 +48,7 @@ impl Table {
         // SAFETY: table and index are open, and `dirty` outlives the scan: when something fails, the scan is
         // not used again. The closures' frames are plain.
         unsafe {
-            let scan = guarded(|| self.begin_scan_with(index, keys, snapshot))?;
+            let scan = guarded(|| self.begin_scan(index, keys, snapshot))?;
             loop {
                 let before = blocks();
                 let found = guarded(|| {
