@@ -49,14 +49,21 @@ def litter(connect, how):
         while conn.execute(is_near, (QUEUE,)).fetchone() != (True,):
             conn.execute("call live(%s, 100)", (QUEUE,))
         # As if there were so much litter that looking at all of it took a quarter of an hour.
-        conn.execute("update absurd.queue_front set seconds = 1000, whole_at = clock_timestamp()")
+        conn.execute(
+            "update absurd.queue_front set (seconds, whole_at, looked_at) = (1000, clock_timestamp(), clock_timestamp())"
+        )
     elif how == "statements":
         conn.execute("set absurd.direct = off")
-    yield conn
-    if how == "near looks alone":
-        assert conn.execute("select seconds from absurd.queue_front").fetchone() == (1000,)
-    holder.rollback()
-    conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
+    try:
+        yield conn
+        if how == "near looks alone":
+            assert conn.execute("select seconds from absurd.queue_front").fetchone() == (1000,)
+    finally:
+        # What a test that failed has left open would be waited for.
+        for opened in connect.all:
+            if opened is not conn:
+                opened.close()
+        conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
 
 
 @pytest.fixture(params=["near looks alone", "looks at everything", "statements"])
@@ -321,6 +328,25 @@ def test_an_instant_of_long_ago_is_found_by_a_look_at_everything(connect):
         )
         assert claim(conn) == ["new"]
         assert claimed_within(conn, "old", 5) < A_SECOND
+
+
+def test_what_another_look_has_found_is_not_lost(near):
+    look(near, 1)
+    spawn(near, "old")
+    near.execute(
+        f"""update absurd.r_{QUEUE} r set available_at = '2020-02-02'
+              from absurd.t_{QUEUE} t where t.task_id = r.task_id and t.task_name = 'old'"""
+    )
+    # Written down now by a session that began to look before this one last did.
+    near.execute(
+        f"""update absurd.queue_front f
+               set looked_at = looked_at - interval '10 ms', stray_priorities = '{{0}}',
+                   stray_instants = array[r.available_at], stray_runs = array[r.run_id]
+              from absurd.r_{QUEUE} r
+             where f.queue_name = %s and r.available_at = '2020-02-02'""",
+        (QUEUE,),
+    )
+    assert claimed_within(near, "old", 5) < A_SECOND
 
 
 def test_a_cancellation_rule_is_carried_out_within_a_second(littered):

@@ -62,9 +62,8 @@ stored! {
     stray_runs: Vec<Uuid> = UUIDS,
 }
 
-/// Places of the first two.
+/// The place of the first.
 const LOOKED_AT: usize = 0;
-const WHOLE_AT: usize = 1;
 
 /// A row, found either way.
 trait Source {
@@ -83,23 +82,20 @@ impl Source for Row {
     }
 }
 
-/// A queue's row, when there is one and it is wanted: `is_news` is asked with when a claim last looked, and
-/// when at everything.
+/// A queue's row, when there is one and it is wanted: `is_news` is asked with when a claim last looked.
 ///
 /// # Errors
 /// Postgres's own.
 pub fn read(
     session: &Session,
     queue: &QueueName,
-    is_news: impl Fn(Timestamp, Timestamp) -> bool,
+    is_news: impl Fn(Timestamp) -> bool,
 ) -> Result<Option<Stored>> {
-    let wanted =
-        |row: &dyn Fn(usize) -> Result<Timestamp>| Ok(is_news(row(LOOKED_AT)?, row(WHOLE_AT)?));
     let fronts = session.table("queue_front", &LAYOUT, Access::ReadOwn)?;
     if let Some(fronts) = fronts {
         let found = session.with_snapshot(|| {
             let found = fronts.find(&[Key::is(1, queue.as_str())])?;
-            let is_wanted = found == Some(true) && wanted(&|place| fronts.need(place))?;
+            let is_wanted = found == Some(true) && is_news(fronts.need(LOOKED_AT)?);
             let stored = is_wanted.then(|| Stored::read(&*fronts)).transpose()?;
             Ok(found.map(|_| stored))
         })?;
@@ -109,7 +105,7 @@ pub fn read(
     }
     let rows = session.run(&STORED, &Own, params![queue.as_str()])?;
     match rows.first() {
-        Some(row) if wanted(&|place| row.need(place))? => Stored::read(&row).map(Some),
+        Some(row) if is_news(row.need(LOOKED_AT)?) => Stored::read(&row).map(Some),
         _ => Ok(None),
     }
 }

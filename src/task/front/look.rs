@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::floor::Floor;
 use super::span::Span;
-use super::{Front, HOLDS, Sweeps, Whole, is_within};
+use super::{Front, HOLDS, Sweeps, Whole, in_line, is_within};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::Found;
@@ -54,33 +54,34 @@ impl Front {
         queue: &QueueName,
         chosen: bool,
     ) -> Result<()> {
+        if chosen {
+            // Whoever was chosen before has written down what it found and taken the notes that led to it.
+            self.adopt(session, queue)?;
+        }
         let (began, clock) = (session.blocks_looked_at(), Instant::now());
         let now = session.now();
         let latest = self.margin.before(now);
         let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
-        let mut is_whole = is_first || self.is_whole_due(now, chosen);
         let line = Line::open(session, queue)?;
+        let is_whole = line.is_none() || is_first || self.is_whole_due(now, chosen);
         let behind = match chosen {
             true => behind::take(session, queue)?,
             false => behind::noted(session, queue)?,
         };
         match &line {
             Some(line) => self.look_along(line, now, latest, is_whole, &behind)?,
-            None => {
-                self.look_at_all(session, queue, latest)?;
-                is_whole = true;
-            }
+            None => self.look_at_all(session, queue, latest)?,
         }
         let seconds = clock.elapsed().as_secs_f64();
         if is_whole {
             let blocks = session.blocks_looked_at() - began;
             self.whole = Whole { at: Some(now), blocks, seconds };
         }
-        self.near_seconds = match (is_whole, line.is_some()) {
-            (false, _) | (true, false) => seconds,
-            (true, true) if is_first => 0.0,
-            (true, true) => self.near_seconds,
-        };
+        if !is_whole || line.is_none() {
+            self.near_seconds = seconds;
+        } else if is_first {
+            self.near_seconds = 0.0;
+        }
         self.looks += 1;
         (self.as_of, self.tried_at) = (Some(now), None);
         self.floors.sort_unstable_by_key(|floor| Reverse(floor.priority));
@@ -130,11 +131,7 @@ impl Front {
         if !is_whole {
             walk.back(behind)?;
         }
-        let Walk { floors, mut strays, .. } = walk;
-        let in_line = |run: &Standing| (Reverse(run.priority), run.at, *run.run.as_bytes());
-        strays.sort_unstable_by_key(in_line);
-        strays.dedup();
-        (self.floors, self.strays) = (floors, strays.into());
+        (self.floors, self.strays) = (walk.floors, in_line(walk.strays));
         self.look_for_overdue(line, now, is_whole, advances)?;
         if advances {
             self.advanced_at = Some(now);
@@ -163,8 +160,7 @@ impl Front {
         advances: bool,
     ) -> Result<()> {
         let Sweeps { rules, leases, attempts } = self.sweeps;
-        let since = Since { rules: rules.from, leases: leases.from, attempts: attempts.from };
-        let near = line.overdue(since, now)?;
+        let near = line.overdue(self.sweeps.since(), now)?;
         let whole = if is_whole { line.overdue(Since::EVER, now)? } else { near };
         let after = |span: Span, near: Past, whole: Past| match near.any {
             // An instant of long ago that somebody wrote by hand.

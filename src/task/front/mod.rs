@@ -9,7 +9,7 @@
 //!
 //! A run becomes ready behind a claim's beginning when a transaction that made it ready commits late, or one
 //! that took it is rolled back. Looks see both coming, see [`look`], so they need not go through what has
-//! long been settled: they take as long after five minutes as after one. The rest of what may stand there, an
+//! long been settled. The rest of what may stand there, an
 //! instant of long ago that somebody wrote by hand, is left to looks at everything, which are rarer the
 //! longer they take.
 //!
@@ -23,6 +23,7 @@ mod span;
 mod stored;
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
@@ -102,6 +103,14 @@ struct Sweeps {
     rules: Span,
     leases: Span,
     attempts: Span,
+}
+
+impl Sweeps {
+    /// Where the next look begins.
+    fn since(self) -> Since {
+        let Self { rules, leases, attempts } = self;
+        Since { rules: rules.from, leases: leases.from, attempts: attempts.from }
+    }
 }
 
 /// The last look at everything: when, and how many blocks and seconds it took.
@@ -221,9 +230,7 @@ impl Front {
 
     /// From where on something may be overdue; none when nothing is.
     pub fn overdue(&self) -> Option<Since> {
-        let Sweeps { rules, leases, attempts } = self.sweeps;
-        let since = Since { rules: rules.from, leases: leases.from, attempts: attempts.from };
-        self.is_overdue.then_some(since)
+        self.is_overdue.then(|| self.sweeps.since())
     }
 
     /// Notes that nothing is overdue any longer.
@@ -308,6 +315,13 @@ impl Front {
         self.tried_seconds += clock.elapsed().as_secs_f64();
         Ok(())
     }
+}
+
+/// Runs in the line's order, each once.
+fn in_line(mut runs: Vec<Standing>) -> Rc<[Standing]> {
+    runs.sort_unstable_by_key(|run| (Reverse(run.priority), run.at, *run.run.as_bytes()));
+    runs.dedup();
+    runs.into()
 }
 
 /// Whether an instant lies at most so many seconds before now, and not after it.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::floor::Floor;
 use super::span::Span;
-use super::{Front, Sweeps, Whole};
+use super::{Front, Sweeps, Whole, in_line};
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Own;
@@ -33,15 +33,22 @@ static PUBLISH: Statement = Statement::new(
 impl Front {
     /// Takes over what was written down, when this does not know it. Returns whether it did.
     pub(super) fn adopt(&mut self, session: &Session, queue: &QueueName) -> Result<bool> {
-        let now = session.now();
-        let (as_of, whole_at) = (self.as_of, self.whole.at);
-        // Of looks at everything none must be missed: they come upon what others do not.
-        let is_news =
-            |looked_at, at| looked_at <= now && (as_of < Some(looked_at) || whole_at < Some(at));
+        let (now, known) = (session.now(), self.written_at);
+        let is_news = |looked_at| looked_at <= now && Some(looked_at) != known;
         let Some(stored) = front::read(session, queue, is_news)? else { return Ok(false) };
-        let kept = Self { looks: self.looks, margin: self.margin, ..Self::default() };
-        *self = read(stored, kept);
-        Ok(true)
+        let told = read(stored, self.anew());
+        if self.as_of < told.as_of {
+            *self = told;
+            return Ok(true);
+        }
+        // This has looked since, but not come upon what a look at everything or a note has led the other
+        // to, and that is gone.
+        self.strays = in_line(self.strays.iter().chain(told.strays.iter()).copied().collect());
+        if self.whole.at < told.whole.at {
+            self.whole = told.whole;
+        }
+        (self.written_at, self.tried_at) = (told.written_at, None);
+        Ok(false)
     }
 
     pub(super) fn publish(
