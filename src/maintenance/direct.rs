@@ -71,22 +71,17 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Optio
     };
     let tables = Tables { runs, tasks, cancelled, checkpoints, waits };
     session.with_snapshot(|| {
-        let names =
-            [&ENDED, &CANCELLED, &RUNS_OF_TASK, &WAITS_OF_TASK].map(|index| index.name(queue));
-        let of_run = RUNS_OF_TASK.named(&names[2]);
-        let of_wait = WAITS_OF_TASK.named(&names[3]);
-        let by_end = (ENDED.named(&names[0]), CANCELLED.named(&names[1]));
-        let all_there = tables.runs.has(by_end.0)?
-            && tables.cancelled.has(by_end.1)?
+        let all_there = tables.runs.has(ENDED)?
+            && tables.cancelled.has(CANCELLED)?
             && tables.checkpoints.has(Which::PrimaryKey)?
-            && tables.runs.has(of_run)?
-            && tables.waits.has(of_wait)?;
+            && tables.runs.has(RUNS_OF_TASK)?
+            && tables.waits.has(WAITS_OF_TASK)?;
         if !all_there {
             return Ok(None);
         }
         let until = || [Key::below(1, batch.cutoff)];
         let (ended, cancelled) =
-            (tables.runs.scan(by_end.0, &until())?, tables.cancelled.scan(by_end.1, &until())?);
+            (tables.runs.scan(ENDED, &until())?, tables.cancelled.scan(CANCELLED, &until())?);
         let (Some(ended), Some(cancelled)) = (ended, cancelled) else { return Ok(None) };
         let mut line =
             Line { tables: &tables, ended, cancelled, next: [None, None], is_begun: false };
@@ -94,7 +89,7 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Optio
         while removed < batch.limit && seen < batch.limit.saturating_add(MORE) {
             session.check_for_interrupts()?;
             let Some(next) = line.next()? else { break };
-            match remove(&tables, next, of_run, of_wait)? {
+            match remove(&tables, next)? {
                 None => {}
                 Some(done) => {
                     seen += 1;
@@ -166,7 +161,7 @@ impl Line<'_> {
 
 /// Removes a task with everything of its; false when somebody holds one of the rows, none when the task
 /// has not ended with this attempt.
-fn remove(tables: &Tables, ended: Ended, of_run: Which, of_wait: Which) -> Result<Option<bool>> {
+fn remove(tables: &Tables, ended: Ended) -> Result<Option<bool>> {
     let Tables { runs, tasks, checkpoints, waits, .. } = tables;
     let key = || [Key::is(1, ended.task)];
     if tasks.find(&key())? != Some(true) {
@@ -185,11 +180,13 @@ fn remove(tables: &Tables, ended: Ended, of_run: Which, of_wait: Which) -> Resul
         Ok(ended.attempt.is_some_and(|end| attempt.is_some_and(|attempt| attempt > end)))
     };
     // The end of an earlier attempt is not the task's.
-    if ended.attempt.is_some() && any(runs, of_run, &key(), is_later)? {
+    if ended.attempt.is_some() && any(runs, RUNS_OF_TASK, &key(), is_later)? {
         return Ok(None);
     }
     let mut held = Vec::new();
-    for (table, index) in [(checkpoints, Which::PrimaryKey), (waits, of_wait), (runs, of_run)] {
+    for (table, index) in
+        [(checkpoints, Which::PrimaryKey), (waits, WAITS_OF_TASK), (runs, RUNS_OF_TASK)]
+    {
         if !hold(table, index, &key(), &mut held)? {
             return Ok(Some(false));
         }

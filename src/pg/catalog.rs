@@ -17,6 +17,7 @@ unsafe extern "C-unwind" {
     fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
     fn pg_get_indexdef_string(index: pg_sys::Oid) -> *mut c_char;
     fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
+    fn get_rel_name(relation: pg_sys::Oid) -> *mut c_char;
 }
 
 /// A right on a table.
@@ -41,6 +42,18 @@ pub fn id(relation: &str) -> Result<Option<pg_sys::Oid>> {
         guarded(|| get_relname_relid(relation, get_namespace_oid(c"absurd".as_ptr(), true)))?
     };
     Ok((id != pg_sys::InvalidOid).then_some(id))
+}
+
+/// The name of a relation; none when there is no such relation.
+///
+/// # Errors
+/// As [`id`].
+pub fn name(id: pg_sys::Oid) -> Result<Option<String>> {
+    // SAFETY: a C string in the call's memory, or null; the closure's frame is plain.
+    unsafe {
+        let name = guarded(|| get_rel_name(id))?;
+        Ok((!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned()))
+    }
 }
 
 /// The kind of a relation in schema `absurd`; none when there is no such relation.
@@ -89,11 +102,11 @@ pub fn stands_for(part: &str, whole: &str, rights: &[Right]) -> Result<bool> {
     Ok(true)
 }
 
-/// How many indexes a backend remembers to have compared.
-const COMPARED: usize = 4096;
+/// Indexes whose definitions a backend remembers, of a hundred bytes or two; one on rules has a thousand.
+const DEFINITIONS: usize = 2048;
 
 thread_local! {
-    static INDEXES: RefCell<HashMap<(u32, usize), bool>> = RefCell::default();
+    static INDEXES: RefCell<HashMap<u32, Box<str>>> = RefCell::default();
 }
 
 /// Whether an index is the one that `definition` describes: what `pg_get_indexdef` says after `USING`, blanks
@@ -102,21 +115,23 @@ thread_local! {
 /// # Errors
 /// As [`id`].
 pub fn index_is(index: pg_sys::Oid, definition: &'static str) -> Result<bool> {
-    let key = (index.to_u32(), definition.as_ptr().addr());
-    if let Some(known) = INDEXES.with_borrow(|indexes| indexes.get(&key).copied()) {
-        return Ok(known);
+    let words = |text: &str| text.split_whitespace().collect::<String>();
+    let wanted = words(definition);
+    let is_wanted = |said: &Box<str>| **said == *wanted;
+    let known = INDEXES.with_borrow(|indexes| indexes.get(&index.to_u32()).map(is_wanted));
+    if let Some(is_it) = known {
+        return Ok(is_it);
     }
     // SAFETY: a C string in the call's memory; the closure's frame is plain.
     let text = unsafe { CStr::from_ptr(guarded(|| pg_get_indexdef_string(index))?) };
     let text = text.to_string_lossy();
-    let said = text.split_once(" USING ").map_or("", |(_, said)| said);
-    let words = |text: &str| text.split_whitespace().collect::<String>();
-    let is_it = words(said) == words(definition);
+    let said: Box<str> = words(text.split_once(" USING ").map_or("", |(_, said)| said)).into();
+    let is_it = is_wanted(&said);
     INDEXES.with_borrow_mut(|indexes| {
-        if indexes.len() >= COMPARED {
+        if indexes.len() >= DEFINITIONS {
             indexes.clear();
         }
-        indexes.insert(key, is_it);
+        indexes.insert(index.to_u32(), said);
     });
     Ok(is_it)
 }

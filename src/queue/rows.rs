@@ -1,6 +1,5 @@
 //! The tables of a queue as the direct path knows them: columns, and the indexes that it relies upon.
 
-use std::ffi::CString;
 use std::rc::Rc;
 
 use super::QueueName;
@@ -63,36 +62,23 @@ pub mod waits {
     }
 }
 
-/// Index of a queue: its table, its suffix, and what `pg_get_indexdef` says of it after `USING`.
-pub struct Index {
-    table: &'static str,
-    suffix: &'static str,
-    definition: &'static str,
-}
+// Indexes of a queue.
 
-pub static READY: Index = Index {
-    table: "r",
-    suffix: "rdy",
-    definition: "btree (priority DESC, available_at, run_id) \
+pub static READY: Which = Which::Like(
+    "btree (priority DESC, available_at, run_id) \
                  WHERE (state = ANY (ARRAY['pending'::text, 'sleeping'::text]))",
-};
-pub static LEASES: Index = Index {
-    table: "r",
-    suffix: "cei",
-    definition: "btree (claim_expires_at) \
+);
+pub static LEASES: Which = Which::Like(
+    "btree (claim_expires_at) \
                  WHERE ((state = 'running'::text) AND (claim_expires_at IS NOT NULL))",
-};
-pub static ATTEMPTS: Index = Index {
-    table: "r",
-    suffix: "aei",
-    definition: "btree (attempt_ends_at) \
+);
+pub static ATTEMPTS: Which = Which::Like(
+    "btree (attempt_ends_at) \
                  WHERE ((state = 'running'::text) AND (attempt_ends_at IS NOT NULL))",
-};
+);
 /// What Postgres makes of sql/task/deadline.sql.
-pub static RULES: Index = Index {
-    table: "t",
-    suffix: "due",
-    definition: "btree ((CASE WHEN (first_started_at IS NOT NULL) THEN CASE WHEN \
+pub static RULES: Which = Which::Like(
+    "btree ((CASE WHEN (first_started_at IS NOT NULL) THEN CASE WHEN \
         ((jsonb_typeof((cancellation -> 'max_duration'::text)) = 'number'::text) AND \
         ((cancellation ->> 'max_duration'::text) ~ '^[0-9]{1,9}$'::text)) THEN \
         (timezone('UTC'::text, first_started_at) + \
@@ -104,34 +90,15 @@ pub static RULES: Index = Index {
         make_interval(secs => ((cancellation ->> 'max_delay'::text))::double precision)) \
         ELSE NULL::timestamp without time zone END ELSE NULL::timestamp without time zone END)) \
         WHERE ((cancellation IS NOT NULL) AND (cancel_done IS NULL))",
-};
+);
 
-pub static ENDED: Index = Index {
-    table: "r",
-    suffix: "end",
-    definition: "btree (COALESCE(completed_at, failed_at)) \
+pub static ENDED: Which = Which::Like(
+    "btree (COALESCE(completed_at, failed_at)) \
                  WHERE (COALESCE(completed_at, failed_at) IS NOT NULL)",
-};
-pub static CANCELLED: Index = Index {
-    table: "t",
-    suffix: "cai",
-    definition: "btree (cancelled_at) WHERE (cancelled_at IS NOT NULL)",
-};
-pub static RUNS_OF_TASK: Index = Index { table: "r", suffix: "ti", definition: "btree (task_id)" };
-pub static WAITS_OF_TASK: Index = Index { table: "w", suffix: "ti", definition: "btree (task_id)" };
-
-impl Index {
-    /// The name of a queue's index of this kind.
-    pub fn name(&self, queue: &QueueName) -> CString {
-        // A queue's name comes from SQL text, which has no zero byte.
-        CString::new(queue.relation(self.table, self.suffix)).unwrap_or_default()
-    }
-
-    /// The index of that name.
-    pub fn named<'a>(&self, name: &'a CString) -> Which<'a> {
-        Which::Named(name, self.definition)
-    }
-}
+);
+pub static CANCELLED: Which = Which::Like("btree (cancelled_at) WHERE (cancelled_at IS NOT NULL)");
+pub static RUNS_OF_TASK: Which = Which::Like("btree (task_id)");
+pub static WAITS_OF_TASK: Which = Which::Like("btree (task_id)");
 
 /// A queue's table for direct use; none when statements must be used.
 ///
@@ -145,4 +112,17 @@ pub fn open(
     access: Access,
 ) -> Result<Option<Rc<Table>>> {
     session.table(&queue.relation(prefix, ""), layout, access)
+}
+
+/// The tables that hold the rows of a queue's table, for reading; none when statements must be used.
+///
+/// # Errors
+/// Postgres's own.
+pub fn parts(
+    session: &Session,
+    queue: &QueueName,
+    prefix: &str,
+    layout: &'static Layout,
+) -> Result<Option<Vec<Rc<Table>>>> {
+    session.parts(&queue.relation(prefix, ""), layout)
 }

@@ -3,12 +3,15 @@
 //! A statement on the whole opens the tables and indexes of every week, though nearly all it does is in
 //! one. Where the week is known, its partitions are named instead.
 
+use std::rc::Rc;
+
 use super::QueueName;
 use super::name;
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Right};
+use crate::pg::direct::{Access, Layout, Table};
 use crate::pg::plan::Scope;
-use crate::pg::{Timestamp, Uuid, uuid};
+use crate::pg::{Session, Timestamp, Uuid, uuid};
 
 /// The tables of a week that statements name, with the rights that they need.
 const TABLES: [(&str, &[Right]); 3] = [
@@ -41,6 +44,31 @@ impl<'a> Week<'a> {
         }
         let key = format!("{}\0{tag}", queue.as_str());
         Ok(Some(Self { queue, tag: tag.to_owned(), key }))
+    }
+
+    /// The week of an id, as [`Week::find`] finds it.
+    ///
+    /// # Errors
+    /// Those of the catalogue's cache.
+    pub fn of(queue: &'a QueueName, id: Uuid) -> Result<Option<Self>> {
+        match tag_of(id) {
+            Some(tag) => Self::find(queue, &tag),
+            None => Ok(None),
+        }
+    }
+
+    /// One of the week's tables for direct use; none when statements must be used.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn open(
+        &self,
+        session: &Session,
+        prefix: &str,
+        layout: &'static Layout,
+        access: Access,
+    ) -> Result<Option<Rc<Table>>> {
+        session.table(&self.queue.relation(prefix, &self.tag), layout, access)
     }
 
     /// Whether an id's rows lie in this week, if they do not lie in the default partition.

@@ -140,8 +140,8 @@ impl Offer<'_> {
     }
 
     /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`.
-    /// Returns when the last of them did. What the week's tables alone cannot decide is left to the
-    /// whole.
+    /// Says beside whether that was all; else the whole may have more: what the week's tables alone cannot
+    /// decide is left to it.
     ///
     /// # Errors
     /// Postgres's own.
@@ -149,12 +149,31 @@ impl Offer<'_> {
         &self,
         session: &Session,
         week: &Week,
-        Place { priority, since, .. }: Place,
+        place: Place,
         until: Timestamp,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<Option<Timestamp>> {
-        let wanted = self.quantity - claimed.len() as i32;
+    ) -> Result<(Handed, bool)> {
         let until = until.min(session.now());
+        let done = direct::claim::hand_out_of(session, week, self, place, until, claimed)?;
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        let began = session.blocks_looked_at();
+        let last = self.hand_out_alike(session, week, place, until, claimed)?;
+        let blocks = session.blocks_looked_at() - began;
+        Ok((Handed { blocks, last: last.flatten(), search: None }, last.is_some()))
+    }
+
+    /// The same by statements: when the last of them became ready; none when the week cannot decide.
+    fn hand_out_alike(
+        &self,
+        session: &Session,
+        week: &Week,
+        Place { priority, since, only }: Place,
+        until: Timestamp,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<Option<Option<Timestamp>>> {
+        let wanted = self.quantity - claimed.len() as i32;
         let values = params![session.now(), wanted, priority, since, until];
         let runs: Vec<Row> = session.run(&HEAD_OF_WEEK, week, values)?.into_iter().collect();
         let mut last = None;
@@ -166,8 +185,11 @@ impl Offer<'_> {
             }
             ids.push(id);
         }
+        if runs.is_empty() {
+            return Ok(only.is_none().then_some(None));
+        }
         let tasks = session.run(&TASKS_OF_WEEK, week, params![ids.clone()])?;
-        if runs.is_empty() || tasks.len() != runs.len() {
+        if tasks.len() != runs.len() {
             return Ok(None);
         }
         let tasks = tasks
@@ -182,7 +204,7 @@ impl Offer<'_> {
             last = run.get(5)?;
         }
         self.take(session, week, ready, claimed)?;
-        Ok(last)
+        Ok(Some(last))
     }
 
     fn take(

@@ -9,6 +9,8 @@ import time
 import pytest
 
 QUEUE = "littered"
+# How looks find what there is.
+NEAR, IN_WEEKS = "near looks alone", "near looks alone, in weeks"
 # Lives of tasks before the tests: enough index entries in front that a claim of one notices.
 LIVES = 6000
 # Blocks that a claim of one may look at. Stepping over the entries of so many lives takes hundreds.
@@ -39,11 +41,17 @@ def live(conn):
 def litter(connect, how):
     """A queue whose front is littered, by a transaction that stays open; the session that claims there."""
     holder, conn = connect(autocommit=False), connect()
-    conn.execute("select absurd.create_queue(%s)", (QUEUE,))
+    if how == IN_WEEKS:
+        conn.execute("select absurd.create_queue(%s, 'partitioned')", (QUEUE,))
+        policy = '{"partition_lookahead": "70 days", "partition_lookback": "70 days"}'
+        conn.execute("select absurd.set_queue_policy(%s, %s)", (QUEUE, policy))
+        conn.execute("select absurd.ensure_partitions(%s)", (QUEUE,))
+    else:
+        conn.execute("select absurd.create_queue(%s)", (QUEUE,))
     holder.execute("set transaction isolation level repeatable read")
     holder.execute("select 1")
     conn.execute("call live(%s, %s)", (QUEUE, LIVES))
-    if how == "near looks alone":
+    if how in (NEAR, IN_WEEKS):
         # The first two looks are at everything.
         is_near = "select froms[1] > '-infinity' from absurd.queue_front where queue_name = %s"
         while conn.execute(is_near, (QUEUE,)).fetchone() != (True,):
@@ -56,7 +64,7 @@ def litter(connect, how):
         conn.execute("set absurd.direct = off")
     try:
         yield conn
-        if how == "near looks alone":
+        if how in (NEAR, IN_WEEKS):
             assert conn.execute("select seconds from absurd.queue_front").fetchone() == (1000,)
     finally:
         # What a test that failed has left open would be waited for.
@@ -66,16 +74,16 @@ def litter(connect, how):
         conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
 
 
-@pytest.fixture(params=["near looks alone", "looks at everything", "statements"])
+@pytest.fixture(params=[NEAR, IN_WEEKS, "looks at everything", "statements"])
 def littered(connect, request):
     with litter(connect, request.param) as conn:
         yield conn
 
 
-@pytest.fixture
-def near(connect):
+@pytest.fixture(params=[NEAR, IN_WEEKS])
+def near(connect, request):
     """The same where near looks have to find it."""
-    with litter(connect, "near looks alone") as conn:
+    with litter(connect, request.param) as conn:
         yield conn
 
 
@@ -96,6 +104,15 @@ def claimed_within(conn, name, seconds):
         if name in claim(conn):
             return time.monotonic() - began
     raise AssertionError(f"{name} was not handed out within {seconds} s")
+
+
+def claimed_within_a_second(conn, names):
+    """Claims beside a steady supply of other work until all of these tasks were handed out."""
+    wanted, began = set(names), time.monotonic()
+    while wanted:
+        assert time.monotonic() - began < A_SECOND
+        spawn(conn, "other")
+        wanted -= set(claim(conn))
 
 
 def look(conn, looks):
@@ -143,45 +160,26 @@ def test_a_late_commit_is_found_within_a_second(littered, connect):
     assert claimed_within(littered, "late", 5) < A_SECOND
 
 
-def test_a_commit_that_is_late_by_several_looks_is_found_within_a_second(littered, connect):
-    late = connect(autocommit=False)
-    spawn(late, "late")
-    look(littered, 4)
-    late.commit()
-    assert claimed_within(littered, "late", 5) < A_SECOND
-
-
-def test_a_claim_rolled_back_after_several_looks_is_found_within_a_second(littered, connect):
-    other = connect(autocommit=False)
+def test_what_ends_after_several_looks_is_found_within_a_second(littered, connect):
+    taker, holder, late, prepared = (connect(autocommit=False) for _ in range(4))
     spawn(littered, "tried")
-    assert claim(other) == ["tried"]
-    look(littered, 4)
-    other.rollback()
-    assert claimed_within(littered, "tried", 5) < A_SECOND
-
-
-def test_a_run_whose_task_was_held_through_several_looks_is_found_within_a_second(littered, connect):
-    other = connect(autocommit=False)
+    assert claim(taker) == ["tried"]
     spawn(littered, "held")
-    held = f"select from absurd.t_{QUEUE} where task_name = 'held' for update"
-    assert other.execute(held).rowcount == 1
-    look(littered, 4)
-    other.rollback()
-    assert claimed_within(littered, "held", 5) < A_SECOND
-
-
-def test_a_prepared_transaction_is_found_within_a_second_of_its_commit(littered, connect):
-    late = connect()
-    late.execute("begin")
+    assert holder.execute(f"select from absurd.t_{QUEUE} where task_name = 'held' for update").rowcount == 1
     spawn(late, "late")
-    late.execute("prepare transaction 'late'")
+    spawn(prepared, "prepared")
+    prepared.execute("prepare transaction 'prepared'")
+    prepared.autocommit = True
     try:
         look(littered, 4)
-        littered.execute("commit prepared 'late'")
+        prepared.execute("commit prepared 'prepared'")
     except BaseException:
-        littered.execute("rollback prepared 'late'")
+        prepared.execute("rollback prepared 'prepared'")
         raise
-    assert claimed_within(littered, "late", 5) < A_SECOND
+    assert claimed_within(littered, "prepared", 5) < A_SECOND
+    for session, end, name in ((taker, "rollback", "tried"), (holder, "rollback", "held"), (late, "commit", "late")):
+        session.execute(end)
+        assert claimed_within(littered, name, 5) < A_SECOND
 
 
 def test_what_transactions_under_way_have_made_ready_is_remembered_until_they_end(near, connect):
@@ -228,6 +226,37 @@ def test_more_than_is_remembered_is_found_too(near, connect):
     assert claimed == many
 
 
+@pytest.mark.parametrize("weeks_ago", [3, 150], ids=["of another week", "of no week"])
+def test_runs_of_other_weeks_are_found_within_a_second(connect, weeks_ago):
+    taker, holder, late = (connect(autocommit=False) for _ in range(3))
+    with litter(connect, IN_WEEKS) as conn:
+
+        def spawn_old(session, name):
+            """Spawns a task as if some weeks ago, to be ready now."""
+            then = "select set_config('absurd.fake_now', (now() - make_interval(weeks => %s))::text, false)"
+            ready = "select absurd.spawn_task(%s, %s, '{}', jsonb_build_object('available_at', clock_timestamp()))"
+            session.execute(then, (weeks_ago,))
+            session.execute(ready, (QUEUE, name))
+            session.execute("reset absurd.fake_now")
+
+        spawn_old(conn, "tried")
+        spawn_old(conn, "held")
+        held = f"select tableoid::regclass::text from absurd.r_{QUEUE} where run_id = %s for update"
+        run = f"select run_id from absurd.r_{QUEUE} join absurd.t_{QUEUE} using (task_id) where task_name = 'held'"
+        table = holder.execute(held, conn.execute(run).fetchone()).fetchone()[0]
+        assert table.endswith("_d") == (weeks_ago == 150)
+        assert claim(taker) == ["tried"]
+        spawn_old(late, "late")
+        late.execute("select absurd.spawn_task(%s, 'late too', '{}')", (QUEUE,))
+        look(conn, 4)
+        assert strays(conn) == 4
+        for session, end, names in (
+            (taker, "rollback", ["tried"]), (holder, "rollback", ["held"]), (late, "commit", ["late", "late too"])
+        ):
+            session.execute(end)
+            claimed_within_a_second(conn, names)
+
+
 def test_a_savepoint_that_is_rolled_back_gives_back_what_was_claimed_in_it(littered):
     spawn(littered, "tried")
     littered.execute("begin")
@@ -239,38 +268,36 @@ def test_a_savepoint_that_is_rolled_back_gives_back_what_was_claimed_in_it(litte
     assert claim(littered) == ["tried"]
 
 
-@pytest.mark.parametrize("when", ["-1 day", "-1 hour", "-2 seconds"])
-def test_a_start_that_has_passed_is_found_within_a_second(littered, when):
+def test_a_start_that_has_passed_is_found_within_a_second(littered):
     look(littered, 3)
-    littered.execute(
-        "select absurd.spawn_task(%s, 'missed', '{}', jsonb_build_object('available_at', now() + %s::interval))",
-        (QUEUE, when),
-    )
-    littered.execute(
-        """select absurd.spawn_tasks(%s, jsonb_build_array(
-               jsonb_build_object('task_name', 'in time'),
-               jsonb_build_object('task_name', 'missed too',
-                   'options', jsonb_build_object('priority', 3, 'available_at', now() + %s::interval))))""",
-        (QUEUE, when),
-    )
-    wanted, began = {"missed", "in time", "missed too"}, time.monotonic()
-    while wanted:
-        assert time.monotonic() - began < A_SECOND
-        spawn(littered, "other")
-        wanted -= set(claim(littered))
+    wanted = set()
+    for when in ("-1 day", "-1 hour", "-2 seconds"):
+        littered.execute(
+            "select absurd.spawn_task(%s, %s, '{}', jsonb_build_object('available_at', now() + %s::interval))",
+            (QUEUE, f"{when}, alone", when),
+        )
+        littered.execute(
+            """select absurd.spawn_tasks(%s, jsonb_build_array(
+                   jsonb_build_object('task_name', 'in time'),
+                   jsonb_build_object('task_name', %s::text,
+                       'options', jsonb_build_object('priority', 3, 'available_at', now() + %s::interval))))""",
+            (QUEUE, f"{when}, of two", when),
+        )
+        wanted |= {f"{when}, alone", f"{when}, of two"}
+    claimed_within_a_second(littered, wanted)
 
 
-@pytest.mark.parametrize("verb", ["fail_run", "schedule_run"])
-def test_a_retry_that_has_passed_is_found_within_a_second(littered, verb):
-    spawn(littered, "again")
-    run, name = littered.execute(
-        "select run_id, task_name from absurd.claim_task(%s, 'worker', 600, 1)", (QUEUE,)
-    ).fetchone()
-    assert name == "again"
+def test_a_retry_that_has_passed_is_found_within_a_second(littered):
+    wanted = {"failed", "put off"}
+    for name in wanted:
+        spawn(littered, name)
+    claimed = littered.execute("select task_name, run_id from absurd.claim_task(%s, 'worker', 600, 2)", (QUEUE,))
+    runs = dict(claimed.fetchall())
+    assert set(runs) == wanted
     look(littered, 3)
-    more = "'{}', " if verb == "fail_run" else ""
-    littered.execute(f"select absurd.{verb}(%s, %s, {more} now() - interval '1 hour')", (QUEUE, run))
-    assert claimed_within(littered, "again", 5) < A_SECOND
+    littered.execute("select absurd.fail_run(%s, %s, '{}', now() - interval '1 hour')", (QUEUE, runs["failed"]))
+    littered.execute("select absurd.schedule_run(%s, %s, now() - interval '1 hour')", (QUEUE, runs["put off"]))
+    claimed_within_a_second(littered, wanted)
 
 
 def test_a_call_that_had_to_wait_is_found_within_a_second(littered, connect):

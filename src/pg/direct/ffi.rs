@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::{
-    CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, Relation, ResultRelInfo,
-    ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
+    CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, PartitionDesc, Relation,
+    ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
     TupleTableSlotOps,
 };
 
@@ -96,6 +96,8 @@ unsafe extern "C-unwind" {
     pub fn list_make1_impl(kind: pgrx::pg_sys::NodeTag, datum: pgrx::pg_sys::ListCell)
     -> *mut List;
     pub fn RelationGetPrimaryKeyIndex(table: Relation) -> Oid;
+    pub fn RelationGetIndexList(table: Relation) -> *mut List;
+    pub fn RelationGetPartitionDesc(table: Relation, omit_detached: bool) -> PartitionDesc;
     pub fn get_typtype(kind: Oid) -> c_char;
     pub fn palloc0(size: usize) -> *mut c_void;
     pub fn palloc(size: usize) -> *mut c_void;

@@ -1,7 +1,5 @@
 //! Indexes and the keys that they are searched by.
 
-use std::ffi::CStr;
-
 use pgrx::pg_sys;
 
 use super::ffi;
@@ -13,12 +11,12 @@ use crate::pg::{Timestamp, catalog};
 
 /// An index of a table.
 #[derive(Clone, Copy)]
-pub enum Which<'a> {
+pub enum Which {
     /// The one that the layout describes.
     PrimaryKey,
-    /// By its name, with what `pg_get_indexdef` says after `USING`: an index of the same name may be
-    /// another, and a row that it does not have would not be found.
-    Named(&'a CStr, &'static str),
+    /// By what `pg_get_indexdef` says after `USING`. Names decide nothing: an index of the same name may be
+    /// another, of which a row may be missing, and those of partitions have names of Postgres's making.
+    Like(&'static str),
 }
 
 /// A condition on a column of an index, by its number from 1.
@@ -79,22 +77,24 @@ impl Table {
     pub(super) fn index(&self, which: Which) -> Result<Option<pg_sys::Relation>> {
         let definition = match which {
             Which::PrimaryKey => self.layout.key,
-            Which::Named(_, definition) => definition,
+            Which::Like(definition) => definition,
         };
         if let Some(id) = self.known.index(definition) {
             return self.open_index(id);
         }
-        let id = match which {
-            Which::PrimaryKey => self.primary_key()?,
-            Which::Named(name, _) => catalog::id(&name.to_string_lossy())?,
+        let candidates = match which {
+            Which::PrimaryKey => self.primary_key()?.into_iter().collect(),
+            Which::Like(_) => self.index_ids()?,
         };
-        let Some(id) = id else { return Ok(None) };
-        let index = self.open_index(id)?;
-        if index.is_none() || !catalog::index_is(id, definition)? {
-            return Ok(None);
+        for id in candidates {
+            if catalog::index_is(id, definition)?
+                && let Some(index) = self.open_index(id)?
+            {
+                self.known.note_index(definition, id);
+                return Ok(Some(index));
+            }
         }
-        self.known.note_index(definition, id);
-        Ok(index)
+        Ok(None)
     }
 
     /// Whether the table has an index that can be relied upon.
@@ -103,6 +103,17 @@ impl Table {
     /// Postgres's own.
     pub fn has(&self, which: Which) -> Result<bool> {
         self.index(which).map(|index| index.is_some())
+    }
+
+    /// The table's indexes, oldest first.
+    fn index_ids(&self) -> Result<Vec<pg_sys::Oid>> {
+        // SAFETY: an open table, and a list of ids in the call's memory; the closure's frame is plain.
+        unsafe {
+            let list = guarded(|| ffi::RelationGetIndexList(self.relation))?;
+            let Some(list) = list.as_ref() else { return Ok(Vec::new()) };
+            let cells = std::slice::from_raw_parts(list.elements, list.length as usize);
+            Ok(cells.iter().map(|cell| cell.oid_value).collect())
+        }
     }
 
     fn primary_key(&self) -> Result<Option<pg_sys::Oid>> {

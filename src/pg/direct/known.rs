@@ -15,8 +15,8 @@ use super::table::{Access, Layout};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 
-/// So many tables are remembered, of some hundred queues; some 300 bytes each.
-const MOST: usize = 512;
+/// So many tables are remembered, of some hundred queues or a dozen of a year's weeks; some 300 bytes each.
+const MOST: usize = 2048;
 
 unsafe extern "C-unwind" {
     fn CacheRegisterRelcacheCallback(f: pg_sys::RelcacheCallbackFunction, argument: pg_sys::Datum);

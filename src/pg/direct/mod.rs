@@ -8,7 +8,7 @@
 //! index entries.
 //!
 //! Every such path has a statement that does the same, and leaves to it whatever is not plain: a table
-//! that is partitioned, or has triggers, rules, row security or generated columns; a caller without the
+//! that is partitioned, unless the partition is known, or has triggers, rules, row security or generated columns; a caller without the
 //! rights; a snapshot that the transaction keeps; a row that somebody else has changed meanwhile.
 
 mod compiled;
@@ -16,6 +16,7 @@ mod ffi;
 mod hold;
 mod index;
 mod known;
+mod parts;
 mod rows;
 mod table;
 mod triggers;

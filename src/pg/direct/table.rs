@@ -41,6 +41,10 @@ pub enum Access {
     Read,
     /// Reading and removing, with the caller's rights.
     Remove,
+    /// Reading and writing a partition, where the caller has been found to have the rights.
+    WritePart,
+    /// Reading of the same.
+    ReadPart,
     /// Reading and writing what the engine alone reads and writes, as its owner would.
     WriteOwn,
     /// Reading of the same.
@@ -49,11 +53,15 @@ pub enum Access {
 
 impl Access {
     fn writes(self) -> bool {
-        matches!(self, Self::Write | Self::WriteOwn)
+        matches!(self, Self::Write | Self::WritePart | Self::WriteOwn)
     }
 
     pub(super) fn is_own(self) -> bool {
         matches!(self, Self::WriteOwn | Self::ReadOwn)
+    }
+
+    fn is_of_part(self) -> bool {
+        matches!(self, Self::WritePart | Self::ReadPart)
     }
 
     /// The rights that it takes.
@@ -62,7 +70,7 @@ impl Access {
             Self::Write => pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE,
             Self::Remove => pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE,
             Self::Read => pg_sys::ACL_SELECT,
-            Self::WriteOwn | Self::ReadOwn => 0,
+            Self::WritePart | Self::ReadPart | Self::WriteOwn | Self::ReadOwn => 0,
         };
         rights as pg_sys::AclMode
     }
@@ -145,15 +153,19 @@ impl Session {
         if self.is_outermost() && tables.borrow().is_empty() && !self.tables.others.get() {
             compiled::make_room()?;
         }
-        // What is called here has changed its form with nearly every version.
-        let is_possible = cfg!(feature = "pg15") && guc::is_direct() && !self.keeps_snapshot();
-        let table = match is_possible {
+        let table = match self.uses_tables() {
             false => None,
             true => Table::open(name, layout, access)?.map(Rc::new),
         };
         let name = name.to_owned();
         tables.borrow_mut().push(Opened { name, layout, access, table: table.clone() });
         Ok(table)
+    }
+
+    /// Whether this call may use tables directly.
+    pub(super) fn uses_tables(&self) -> bool {
+        // What is called there has changed its form with nearly every version.
+        cfg!(feature = "pg15") && guc::is_direct() && !self.keeps_snapshot()
     }
 
     /// Before a statement, which may change what has been read.
@@ -324,7 +336,7 @@ unsafe fn places(
         let row = &*table.rd_rel;
         let is_plain = row.relkind as u8 == b'r'
             && row.relam == pg_sys::HEAP_TABLE_AM_OID
-            && !row.relispartition
+            && row.relispartition == access.is_of_part()
             && !row.relhasrules
             && !row.relrowsecurity
             && triggers::are_plain(relation, layout, access)?;

@@ -9,7 +9,8 @@ use crate::params;
 use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session, Timestamp, Uuid};
 use crate::queue::QueueName;
-use crate::queue::rows::{ATTEMPTS, Index, LEASES, READY, RULES, runs, tasks};
+use crate::queue::rows::{ATTEMPTS, LEASES, READY, RULES, runs, tasks};
+use crate::queue::week::Week;
 use crate::task::followed;
 use crate::task::hand_out::{Claimed, Handed, Offer, Place};
 use crate::task::options::Cancellation;
@@ -32,17 +33,15 @@ pub struct Seen {
 pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
     let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
     let (now, began) = (session.now(), session.blocks_searched());
-    let is_past =
-        |table: &Table, index: &Index, key| table.first(index.named(&index.name(queue)), &[key]);
     session.with_snapshot(|| {
         let overdue = [
-            is_past(&tasks, &RULES, Key::upto_in_utc(1, now))?,
-            is_past(&runs, &LEASES, Key::upto(1, now))?,
-            is_past(&runs, &ATTEMPTS, Key::upto(1, now))?,
+            tasks.first(RULES, &[Key::upto_in_utc(1, now)])?,
+            runs.first(LEASES, &[Key::upto(1, now)])?,
+            runs.first(ATTEMPTS, &[Key::upto(1, now)])?,
         ];
         let [Some(rules), Some(leases), Some(attempts)] = overdue else { return Ok(None) };
         let overdue = Overdue::new(rules, leases, attempts);
-        let highest = first_priority(queue, &runs, &[])?;
+        let highest = first_priority(&runs, &[])?;
         let blocks = session.blocks_searched() - began;
         Ok(highest.map(|highest| Seen { overdue, highest, blocks }))
     })
@@ -54,11 +53,11 @@ pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
 /// Postgres's own.
 pub fn below(session: &Session, queue: &QueueName, priority: i16) -> Result<Option<Option<i16>>> {
     let Some(Tables { runs, .. }) = Tables::open(session, queue)? else { return Ok(None) };
-    session.with_snapshot(|| first_priority(queue, &runs, &[Key::below(1, priority)]))
+    session.with_snapshot(|| first_priority(&runs, &[Key::below(1, priority)]))
 }
 
-fn first_priority(queue: &QueueName, runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
-    match runs.first(READY.named(&READY.name(queue)), keys)? {
+fn first_priority(runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
+    match runs.first(READY, keys)? {
         None => Ok(None),
         Some(false) => Ok(Some(None)),
         Some(true) => runs.get(runs::PRIORITY).map(Some),
@@ -77,8 +76,8 @@ pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
     let stimuli = open("workflow_stimulus")?;
     let (Some(timers), Some(stimuli)) = (timers, stimuli) else { return Ok(None) };
     session.with_snapshot(|| {
-        let due = Which::Named(c"workflow_timer_due", "btree (queue_name, due_at)");
-        let left = Which::Named(c"workflow_stimulus_queue", "btree (queue_name, arrived_at)");
+        let due = Which::Like("btree (queue_name, due_at)");
+        let left = Which::Like("btree (queue_name, arrived_at)");
         let of_queue = || Key::is(1, queue.as_str());
         let keys = [of_queue(), Key::upto(2, session.now())];
         let due = timers.first(due, &keys)?;
@@ -112,36 +111,68 @@ pub fn hand_out(
     session: &Session,
     queue: &QueueName,
     offer: &Offer,
-    Place { priority, since, only }: Place,
+    place: Place,
     claimed: &mut Vec<Claimed>,
 ) -> Result<Option<(Handed, bool)>> {
-    let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
+    match Tables::open(session, queue)? {
+        Some(tables) => hand_out_from(session, &tables, offer, place, session.now(), claimed),
+        None => Ok(None),
+    }
+}
+
+/// The same of one week, and of what became ready by `until`. What is not all may be in other weeks.
+///
+/// # Errors
+/// Postgres's own.
+pub fn hand_out_of(
+    session: &Session,
+    week: &Week,
+    offer: &Offer,
+    place: Place,
+    until: Timestamp,
+    claimed: &mut Vec<Claimed>,
+) -> Result<Option<(Handed, bool)>> {
+    match Tables::open_week(session, week)? {
+        Some(tables) => hand_out_from(session, &tables, offer, place, until, claimed),
+        None => Ok(None),
+    }
+}
+
+fn hand_out_from(
+    session: &Session,
+    tables: &Tables,
+    offer: &Offer,
+    Place { priority, since, only }: Place,
+    until: Timestamp,
+    claimed: &mut Vec<Claimed>,
+) -> Result<Option<(Handed, bool)>> {
     let began = session.blocks_searched();
     session.with_snapshot(|| {
-        let name = READY.name(queue);
         let keys = match only {
-            None => [Key::is(1, priority), Key::from(2, since), Key::upto(2, session.now())],
+            None => [Key::is(1, priority), Key::from(2, since), Key::upto(2, until)],
             Some(run) => [Key::is(1, priority), Key::is(2, since), Key::is(3, run)],
         };
-        let Some(scan) = tables.runs.scan(READY.named(&name), &keys)? else {
+        let Some(scan) = tables.runs.scan(READY, &keys)? else {
             return Ok(None);
         };
         let mut handed = Handed { blocks: 0, last: None, search: None };
         // Only claims that do not begin at the front want to know.
         let is_timed = since.is_finite() && only.is_none();
         let (mut is_all, clock) = (true, is_timed.then(Instant::now));
+        let mut is_there = tables.are_all || only.is_none();
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
+            is_there = true;
             handed.search = handed.search.or_else(|| clock.map(|clock| clock.elapsed()));
             session.check_for_interrupts()?;
             let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
-            match next(session, &tables)? {
+            match next(session, tables)? {
                 Next::Gone => {}
                 Next::Special => {
                     is_all = false;
                     break;
                 }
                 Next::Ready(ready) => {
-                    if take(session, &tables, offer, &ready)? {
+                    if take(session, tables, offer, &ready)? {
                         if tables.tasks.get(tasks::WORKFLOW_STEP)? == Some(true) {
                             followed::expect(ready.claimed.run_id);
                         }
@@ -152,8 +183,15 @@ pub fn hand_out(
             }
         }
         scan.end()?;
+        if !is_there {
+            // Who has made it ready may not have committed.
+            tables.runs.walk(READY, &keys, |_| {
+                is_there = true;
+                Ok(false)
+            })?;
+        }
         handed.blocks = session.blocks_searched() - began;
-        Ok(Some((handed, is_all)))
+        Ok(Some((handed, is_all && is_there)))
     })
 }
 
@@ -163,7 +201,8 @@ fn next(session: &Session, tables: &Tables) -> Result<Next> {
     let timed_out = tables.is_timed_out(run_id, session.now())?;
     match (timed_out, tasks.find(&[Key::is(1, task_id)])?) {
         (Some(false), Some(true)) => {}
-        (Some(_), Some(false)) => return Ok(Next::Gone),
+        // The task of a later attempt may be of an earlier week.
+        (Some(_), Some(false)) if tables.are_all => return Ok(Next::Gone),
         _ => return Ok(Next::Special),
     }
     if !is_open(tasks)? {

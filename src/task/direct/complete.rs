@@ -50,7 +50,7 @@ fn settle(
     payload: Option<Jsonb>,
     followed: bool,
 ) -> Result<Option<(Settled, bool)>> {
-    let Tables { runs, tasks, waits } = tables;
+    let Tables { runs, tasks, waits, .. } = tables;
     let refused = Ok(Some((Settled::Refused, false)));
     let Some(waits) = waits.find(&[Key::is(1, run)])? else { return Ok(None) };
     // What the caller has read need not be read again: who has changed it since is met by the update.

@@ -3,14 +3,13 @@
 //! made ready or taken.
 
 use std::cell::Cell;
-use std::ffi::CString;
 use std::rc::Rc;
 
 use crate::error::Result;
-use crate::pg::direct::{Access, Found, Key, Table};
+use crate::pg::direct::{Found, Key, Table, Which};
 use crate::pg::{Session, Timestamp, Uuid};
 use crate::queue::QueueName;
-use crate::queue::rows::{self, ATTEMPTS, Index, LEASES, READY, RULES, runs, tasks};
+use crate::queue::rows::{self, ATTEMPTS, LEASES, READY, RULES, runs, tasks};
 use crate::task::sweep::Since;
 
 /// A run with its place in the line.
@@ -24,10 +23,14 @@ pub struct Standing {
 
 /// The line of a queue's waiting runs.
 pub struct Line {
-    runs: Rc<Table>,
-    tasks: Rc<Table>,
-    names: [CString; 4],
+    runs: Vec<Rc<Table>>,
+    tasks: Vec<Rc<Table>>,
+    /// The table where a run was found last.
+    last: Cell<usize>,
 }
+
+/// The runs of one of the queue's tables.
+pub struct Part<'a>(&'a Table);
 
 /// What is known of the overdue of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,19 +47,79 @@ impl Line {
     /// # Errors
     /// Postgres's own.
     pub fn open(session: &Session, queue: &QueueName) -> Result<Option<Self>> {
-        let runs = rows::open(session, queue, "r", &runs::LAYOUT, Access::Read)?;
-        let tasks = rows::open(session, queue, "t", &tasks::LAYOUT, Access::Read)?;
+        let runs = rows::parts(session, queue, "r", &runs::LAYOUT)?;
+        let tasks = rows::parts(session, queue, "t", &tasks::LAYOUT)?;
         let (Some(runs), Some(tasks)) = (runs, tasks) else { return Ok(None) };
-        let names = [&READY, &LEASES, &ATTEMPTS, &RULES].map(|index| index.name(queue));
-        let line = Self { runs, tasks, names };
-        let [ready, leases, attempts, rules] = &line.names;
-        let is_whole = line.runs.has(READY.named(ready))?
-            && line.runs.has(LEASES.named(leases))?
-            && line.runs.has(ATTEMPTS.named(attempts))?
-            && line.tasks.has(RULES.named(rules))?;
-        Ok(is_whole.then_some(line))
+        for part in &runs {
+            if !part.has(READY)? || !part.has(LEASES)? || !part.has(ATTEMPTS)? {
+                return Ok(None);
+            }
+        }
+        for part in &tasks {
+            if !part.has(RULES)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self { runs, tasks, last: Cell::new(0) }))
     }
 
+    /// Each of the tables that hold runs: one, or one a week.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.runs.iter().map(|runs| Part(runs))
+    }
+
+    /// Whether a run still stands, or may come to stand again, where it did.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn has(&self, Standing { priority, at, run }: Standing) -> Result<bool> {
+        let keys = [Key::is(1, priority), Key::is(2, at), Key::is(3, run)];
+        let count = self.runs.len();
+        // Those that stand next to each other are mostly of one week.
+        for part in (0..count).map(|turn| (self.last.get() + turn) % count) {
+            if any(&self.runs[part], READY, &keys)?.any {
+                self.last.set(part);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The highest priority between two that has runs waiting; none for no bound.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn highest(&self, below: Option<i16>, above: Option<i16>) -> Result<Option<i16>> {
+        let bounds =
+            [below.map(|below| Key::below(1, below)), above.map(|above| Key::above(1, above))];
+        let keys: Vec<Key> = bounds.into_iter().flatten().collect();
+        let mut highest = None;
+        for runs in &self.runs {
+            runs.walk(READY, &keys, |_| {
+                highest = highest.max(Some(runs.need(runs::PRIORITY)?));
+                Ok(false)
+            })?;
+        }
+        Ok(highest)
+    }
+
+    /// Which rules, leases and attempts between these instants and now are overdue.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn overdue(&self, since: Since, now: Timestamp) -> Result<[Past; 3]> {
+        let of_rules = [Key::from_in_utc(1, since.rules), Key::upto_in_utc(1, now)];
+        let of_leases = [Key::from(1, since.leases), Key::upto(1, now)];
+        let of_attempts = [Key::from(1, since.attempts), Key::upto(1, now)];
+        Ok([
+            any_of(&self.tasks, RULES, &of_rules)?,
+            any_of(&self.runs, LEASES, &of_leases)?,
+            any_of(&self.runs, ATTEMPTS, &of_attempts)?,
+        ])
+    }
+}
+
+impl Part<'_> {
     /// Walks along the runs of a priority that became ready between two instants, until `visit` says
     /// false.
     ///
@@ -69,61 +132,30 @@ impl Line {
         until: Timestamp,
         mut visit: impl FnMut(Standing, Found) -> Result<bool>,
     ) -> Result<()> {
+        let Self(runs) = self;
         let keys = [Key::is(1, priority), Key::from(2, since), Key::upto(2, until)];
         let visit = |found| {
-            let (at, run) = (self.runs.need(runs::AVAILABLE_AT)?, self.runs.need(runs::RUN_ID)?);
+            let (at, run) = (runs.need(runs::AVAILABLE_AT)?, runs.need(runs::RUN_ID)?);
             visit(Standing { priority, at, run }, found)
         };
-        self.runs.walk(READY.named(&self.names[0]), &keys, visit).map(drop)
+        runs.walk(READY, &keys, visit).map(drop)
     }
+}
 
-    /// Whether a run still stands, or may come to stand again, where it did.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn has(&self, Standing { priority, at, run }: Standing) -> Result<bool> {
-        let keys = [Key::is(1, priority), Key::is(2, at), Key::is(3, run)];
-        self.any(&self.runs, &READY, &self.names[0], &keys).map(|past| past.any)
+fn any_of(tables: &[Rc<Table>], index: Which, keys: &[Key]) -> Result<Past> {
+    let mut past = Past::default();
+    for table in tables {
+        let here = any(table, index, keys)?;
+        past = Past { any: past.any || here.any, overdue: past.overdue || here.overdue };
     }
+    Ok(past)
+}
 
-    /// The highest priority between two that has runs waiting; none for no bound.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn highest(&self, below: Option<i16>, above: Option<i16>) -> Result<Option<i16>> {
-        let bounds =
-            [below.map(|below| Key::below(1, below)), above.map(|above| Key::above(1, above))];
-        let keys: Vec<Key> = bounds.into_iter().flatten().collect();
-        let highest = Cell::new(None);
-        self.runs.walk(READY.named(&self.names[0]), &keys, |_| {
-            highest.set(Some(self.runs.need(runs::PRIORITY)?));
-            Ok(false)
-        })?;
-        Ok(highest.get())
-    }
-
-    /// Which rules, leases and attempts between these instants and now are overdue.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn overdue(&self, since: Since, now: Timestamp) -> Result<[Past; 3]> {
-        let [_, leases, attempts, rules] = &self.names;
-        let of_rules = [Key::from_in_utc(1, since.rules), Key::upto_in_utc(1, now)];
-        let of_leases = [Key::from(1, since.leases), Key::upto(1, now)];
-        let of_attempts = [Key::from(1, since.attempts), Key::upto(1, now)];
-        Ok([
-            self.any(&self.tasks, &RULES, rules, &of_rules)?,
-            self.any(&self.runs, &LEASES, leases, &of_leases)?,
-            self.any(&self.runs, &ATTEMPTS, attempts, &of_attempts)?,
-        ])
-    }
-
-    fn any(&self, table: &Table, index: &Index, name: &CString, keys: &[Key]) -> Result<Past> {
-        let mut past = Past::default();
-        table.walk(index.named(name), keys, |found| {
-            past = Past { any: true, overdue: found == Found::Settled };
-            Ok(!past.overdue)
-        })?;
-        Ok(past)
-    }
+fn any(table: &Table, index: Which, keys: &[Key]) -> Result<Past> {
+    let mut past = Past::default();
+    table.walk(index, keys, |found| {
+        past = Past { any: true, overdue: found == Found::Settled };
+        Ok(!past.overdue)
+    })?;
+    Ok(past)
 }

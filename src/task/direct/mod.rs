@@ -16,12 +16,15 @@ use crate::pg::direct::{Access, Key, Table, Which};
 use crate::pg::{Session, Timestamp, Uuid};
 use crate::queue::QueueName;
 use crate::queue::rows::{self, runs, tasks, waits};
+use crate::queue::week::Week;
 
 /// The tables that verbs on runs read and write.
 pub struct Tables {
     pub runs: Rc<Table>,
     pub tasks: Rc<Table>,
     pub waits: Rc<Table>,
+    /// Whether they hold all of the queue, and not one of its weeks.
+    pub are_all: bool,
 }
 
 impl Tables {
@@ -39,7 +42,20 @@ impl Tables {
         let Some(waits) = rows::open(session, queue, "w", &waits::LAYOUT, Access::Read)? else {
             return Ok(None);
         };
-        Ok(Some(Self { runs, tasks, waits }))
+        Ok(Some(Self { runs, tasks, waits, are_all: true }))
+    }
+
+    /// Those of a week, which the caller has been found to have the rights on; none when statements must be
+    /// used.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn open_week(session: &Session, week: &Week) -> Result<Option<Self>> {
+        let runs = week.open(session, "r", &runs::LAYOUT, Access::WritePart)?;
+        let tasks = week.open(session, "t", &tasks::LAYOUT, Access::WritePart)?;
+        let waits = week.open(session, "w", &waits::LAYOUT, Access::ReadPart)?;
+        let (Some(runs), Some(tasks), Some(waits)) = (runs, tasks, waits) else { return Ok(None) };
+        Ok(Some(Self { runs, tasks, waits, are_all: false }))
     }
 
     /// Whether a timeout has woken a run, which the claim takes note of; none when statements must be used.

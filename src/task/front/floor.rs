@@ -6,6 +6,7 @@ use crate::params;
 use crate::pg::{Session, Statement, Timestamp, uuid};
 use crate::queue::QueueName;
 use crate::queue::week::{self, Week};
+use crate::task::direct::line::Standing;
 use crate::task::hand_out::{Claimed, Place};
 
 /// When the first run of a priority that does not lie between two ids becomes ready.
@@ -34,6 +35,22 @@ impl Floor {
     /// Of a queue that has no weeks.
     pub fn new(priority: i16, since: Timestamp, span: Span) -> Self {
         Self { priority, since, span, week: None, until: Timestamp::INFINITY }
+    }
+
+    /// In the week of the first of some runs, each the first of a week, if that one is ready; else in this
+    /// week. They are all that become ready by `horizon`.
+    #[must_use]
+    pub fn among_weeks(self, firsts: &[Standing], now: Timestamp, horizon: Timestamp) -> Self {
+        let week_of = |run: &Standing| uuid::timestamp(run.run).map(Timestamp::week_start);
+        let ready = firsts.iter().filter(|run| run.at <= now);
+        let first = ready.min_by_key(|run| (run.at, *run.run.as_bytes()));
+        let week = match first {
+            Some(first) => week_of(first),
+            None => Some(now.week_start()),
+        };
+        let others = firsts.iter().filter(|run| week_of(run) != week).map(|run| run.at);
+        let until = others.min().unwrap_or(horizon);
+        Self { week: week.and_then(Timestamp::week_tag), until, ..self }
     }
 
     pub fn place(&self) -> Place {

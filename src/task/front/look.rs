@@ -9,6 +9,7 @@
 //! Where tables cannot be read directly, every look goes through everything that is committed.
 
 use std::cmp::Reverse;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::floor::Floor;
@@ -29,6 +30,8 @@ const WHOLE_ALONE: f64 = 10.0;
 /// Seconds between looks that move the spans on: less than between those that are written down, more
 /// than a call takes from reading the clock to its insert.
 const ADVANCES: f64 = 0.7;
+/// Seconds beyond those for which a look holds, up to which it knows the first run of each week.
+const HORIZON: f64 = 1.0;
 /// Priorities of which no run is waiting that are kept in mind beside others.
 const PRIORITIES: usize = 32;
 /// Strays that are remembered by themselves. Were all of them held, trying them would take some
@@ -59,22 +62,31 @@ impl Front {
             self.adopt(session, queue)?;
         }
         let (began, clock) = (session.blocks_looked_at(), Instant::now());
+        let searched = session.blocks_searched();
         let now = session.now();
         let latest = self.margin.before(now);
         let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
         let line = Line::open(session, queue)?;
+        let is_of_weeks = provision::is_partitioned(queue)?;
         let is_whole = line.is_none() || is_first || self.is_whole_due(now, chosen);
         let behind = match chosen {
             true => behind::take(session, queue)?,
             false => behind::noted(session, queue)?,
         };
         match &line {
-            Some(line) => self.look_along(line, now, latest, is_whole, &behind)?,
-            None => self.look_at_all(session, queue, latest)?,
+            Some(line) => {
+                let horizon = is_of_weeks.then(|| now.plus_seconds(self.late() + HORIZON));
+                self.look_along(line, Reach { now, latest, horizon }, is_whole, &behind)?;
+            }
+            None => self.look_at_all(session, queue, latest, is_of_weeks)?,
         }
         let seconds = clock.elapsed().as_secs_f64();
         if is_whole {
-            let blocks = session.blocks_looked_at() - began;
+            // What the catalogue takes says nothing of the queue.
+            let blocks = match line {
+                Some(_) => session.blocks_searched() - searched,
+                None => session.blocks_looked_at() - began,
+            };
             self.whole = Whole { at: Some(now), blocks, seconds };
         }
         if !is_whole || line.is_none() {
@@ -101,15 +113,15 @@ impl Front {
     fn look_along(
         &mut self,
         line: &Line,
-        now: Timestamp,
-        latest: Timestamp,
+        reach: Reach,
         is_whole: bool,
         behind: &[Timestamp],
     ) -> Result<()> {
+        let now = reach.now;
         let advances = !is_within(self.advanced_at, ADVANCES, now);
         let strays = if is_whole { Vec::new() } else { self.still_standing(line)? };
         let mut walk =
-            Walk { line, latest, is_whole, advances, floors: Vec::new(), strays, empty: 0 };
+            Walk { line, reach, is_whole, advances, floors: Vec::new(), strays, empty: 0 };
         let mut known: Vec<(i16, Span)> =
             self.floors.iter().map(|floor| (floor.priority, floor.span)).collect();
         if known.iter().all(|(priority, _)| *priority != 0) {
@@ -132,6 +144,7 @@ impl Front {
             walk.back(behind)?;
         }
         (self.floors, self.strays) = (walk.floors, in_line(walk.strays));
+        self.passed = Rc::default();
         self.look_for_overdue(line, now, is_whole, advances)?;
         if advances {
             self.advanced_at = Some(now);
@@ -183,9 +196,9 @@ impl Front {
         session: &Session,
         queue: &QueueName,
         latest: Timestamp,
+        is_of_weeks: bool,
     ) -> Result<()> {
         let now = session.now();
-        let is_partitioned = provision::is_partitioned(queue)?;
         self.is_overdue = sweep::look(session, queue, Since::EVER)?.any();
         let mut floors: Vec<Floor> = Vec::new();
         let mut below = i32::from(i16::MAX) + 1;
@@ -193,7 +206,7 @@ impl Front {
             let (priority, first, run): (i16, Timestamp, Uuid) =
                 (row.need(0)?, row.need(1)?, row.need(2)?);
             let mut floor = Floor::new(priority, first.min(latest), Span::ALL);
-            if is_partitioned {
+            if is_of_weeks {
                 // What is spawned from now on lies in this week.
                 let at = if first <= now { uuid::timestamp(run) } else { Some(now) };
                 floor.stay_in_week_of(session, queue, at)?;
@@ -205,7 +218,7 @@ impl Front {
         let known = self.floors.iter().map(|floor| floor.priority);
         for priority in std::iter::once(0).chain(known).take(PRIORITIES) {
             if floors.iter().all(|floor| floor.priority != priority) {
-                let week = now.week_tag().filter(|_| is_partitioned);
+                let week = now.week_tag().filter(|_| is_of_weeks);
                 floors.push(Floor { week, ..Floor::new(priority, latest, Span::ALL) });
             }
         }
@@ -214,10 +227,20 @@ impl Front {
     }
 }
 
+/// The instants that a look goes by.
+#[derive(Clone, Copy)]
+struct Reach {
+    now: Timestamp,
+    /// Where claims begin at the latest.
+    latest: Timestamp,
+    /// Up to when the first run of each week is looked for, in a queue that has them.
+    horizon: Option<Timestamp>,
+}
+
 /// A look under way.
 struct Walk<'a> {
     line: &'a Line,
-    latest: Timestamp,
+    reach: Reach,
     is_whole: bool,
     advances: bool,
     floors: Vec<Floor>,
@@ -227,33 +250,42 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks along the runs of a priority to the first that can be handed out.
+    /// Walks along the runs of a priority to the first that can be handed out, in each of the tables.
     fn along(&mut self, priority: i16, span: Span) -> Result<()> {
+        let Reach { now, latest, horizon } = self.reach;
         let from = if self.is_whole { Timestamp::NEG_INFINITY } else { span.from };
-        let (mut first, mut is_empty, mut is_full) = (None, true, false);
-        let mut is_next_over = false;
+        let (mut firsts, mut is_empty, mut is_full) = (Vec::new(), true, false);
         let strays = &mut self.strays;
-        self.line.walk(priority, from, self.latest, |run, found| {
-            is_empty = false;
-            // The run that was first at the last look, and still is, may be held by itself or by its task.
-            let is_first = run.at == span.next && !std::mem::replace(&mut is_next_over, true);
-            let is_behind = run.at < span.next || is_first;
-            if is_behind && strays.len() < STRAYS {
-                strays.push(run);
-                return Ok(true);
-            }
-            is_full |= is_behind;
-            if found == Found::Settled {
-                first = Some(run.at);
-            }
-            Ok(first.is_none())
-        })?;
-        let first = first.unwrap_or(self.latest);
+        for part in self.line.parts() {
+            let mut is_next_over = false;
+            part.walk(priority, from, horizon.unwrap_or(latest), |run, found| {
+                is_empty = false;
+                // The run that was first at the last look, and still is, may be held by itself or by its
+                // task.
+                let is_first = run.at == span.next && !std::mem::replace(&mut is_next_over, true);
+                let is_behind = run.at < span.next || is_first;
+                if is_behind && strays.len() < STRAYS {
+                    strays.push(run);
+                    return Ok(true);
+                }
+                is_full |= is_behind;
+                let is_ready = found == Found::Settled;
+                if is_ready {
+                    firsts.push(run);
+                }
+                Ok(!is_ready)
+            })?;
+        }
+        let first = firsts.iter().map(|run| run.at).min().map_or(latest, |first| first.min(latest));
         let moves_on = self.advances && !is_full;
         let span = if moves_on { span.advanced(first) } else { span };
         self.empty += usize::from(is_empty && priority != 0);
         if !is_empty || priority == 0 || self.empty <= PRIORITIES {
-            self.floors.push(Floor::new(priority, first, span));
+            let floor = Floor::new(priority, first, span);
+            self.floors.push(match horizon {
+                Some(horizon) => floor.among_weeks(&firsts, now, horizon),
+                None => floor,
+            });
         }
         Ok(())
     }
@@ -265,13 +297,15 @@ impl Walk<'_> {
             let from = floor.span.from;
             for at in behind.iter().copied().filter(|at| *at < from) {
                 let mut is_full = false;
-                self.line.walk(floor.priority, at, at, |run, _| {
-                    is_full = strays.len() >= STRAYS;
-                    if !is_full {
-                        strays.push(run);
-                    }
-                    Ok(!is_full)
-                })?;
+                for part in self.line.parts() {
+                    part.walk(floor.priority, at, at, |run, _| {
+                        is_full = strays.len() >= STRAYS;
+                        if !is_full {
+                            strays.push(run);
+                        }
+                        Ok(!is_full)
+                    })?;
+                }
                 if is_full {
                     floor.span.from = floor.span.from.min(at);
                     floor.since = floor.since.min(at);

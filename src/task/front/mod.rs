@@ -24,7 +24,7 @@ mod stored;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -36,8 +36,9 @@ use super::direct::line::Standing;
 use super::hand_out::{Claimed, Offer, Place};
 use super::sweep::Since;
 use crate::error::Result;
-use crate::pg::{Session, Timestamp, aborts, lock};
+use crate::pg::{Session, Timestamp, Uuid, aborts, lock};
 use crate::queue::QueueName;
+use crate::queue::week::Week;
 
 /// Blocks that a claim looks at when nothing is in its way, and that each run adds. Twenty more are some
 /// thousand entries to step over, which take as long as the claim itself.
@@ -76,6 +77,8 @@ pub struct Front {
     floors: Vec<Floor>,
     /// Runs that stand behind them, in the line's order, and when they were last offered.
     strays: Rc<[Standing]>,
+    /// Those that are not offered again before the next look.
+    passed: Rc<HashSet<Uuid>>,
     tried_at: Option<Timestamp>,
     tried_seconds: f64,
     /// Whether anything was overdue, and where that begins.
@@ -197,8 +200,7 @@ impl Front {
             return Ok(Some(false));
         }
         let chosen = lock::front(queue.as_str())?;
-        let late = self.holds() + LATE.max(LATE_TIMES * self.near_seconds);
-        let looks = chosen || !is_within(self.as_of, late, now);
+        let looks = chosen || !is_within(self.as_of, self.late(), now);
         if looks {
             self.look(session, queue, chosen)?;
         }
@@ -207,6 +209,11 @@ impl Front {
 
     fn holds(&self) -> f64 {
         HOLDS.max(HOLDS_TIMES * self.near_seconds)
+    }
+
+    /// For how long what a look has found is relied upon at most.
+    fn late(&self) -> f64 {
+        self.holds() + LATE.max(LATE_TIMES * self.near_seconds)
     }
 
     /// Looks because a claim came back short, if that can be afforded. Returns whether it did.
@@ -263,7 +270,10 @@ impl Front {
             let floor = &mut self.floors[place];
             let mut last = None;
             if let Some(week) = floor.week(queue)? {
-                last = offer.hand_out_of(session, &week, floor.place(), floor.until, claimed)?;
+                let until = floor.until;
+                let (handed, _) =
+                    offer.hand_out_of(session, &week, floor.place(), until, claimed)?;
+                (last, search) = (handed.last, search.or(handed.search));
             }
             if !offer.is_met(claimed) {
                 let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
@@ -302,18 +312,47 @@ impl Front {
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
         let clock = Instant::now();
-        let is_of = |stray: &&Standing| priority.is_none_or(|wanted| wanted == stray.priority);
-        for stray in self.strays.iter().filter(is_of) {
+        let strays = Rc::clone(&self.strays);
+        for stray in strays.iter() {
+            let is_of = priority.is_none_or(|wanted| wanted == stray.priority);
+            if !is_of || self.passed.contains(&stray.run) {
+                continue;
+            }
             if offer.is_met(claimed) {
                 // The next claim goes on with them.
                 self.tried_at = None;
                 break;
             }
-            let place = Place { priority: stray.priority, since: stray.at, only: Some(stray.run) };
-            offer.hand_out(session, queue, place, claimed)?;
+            let before = claimed.len();
+            let is_tried_again = self.offer_stray(session, queue, offer, *stray, claimed)?;
+            if !is_tried_again || claimed.len() > before {
+                Rc::make_mut(&mut self.passed).insert(stray.run);
+            }
         }
         self.tried_seconds += clock.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Hands out a stray if that can be. Returns whether it may be tried again before the next look.
+    fn offer_stray(
+        &self,
+        session: &Session,
+        queue: &QueueName,
+        offer: &Offer,
+        Standing { priority, at, run }: Standing,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<bool> {
+        let place = Place { priority, since: at, only: Some(run) };
+        let is_of_weeks = self.floors.iter().any(|floor| floor.week.is_some());
+        if is_of_weeks
+            && let Some(week) = Week::of(queue, run)?
+            && let (_, true) = offer.hand_out_of(session, &week, place, at, claimed)?
+        {
+            return Ok(true);
+        }
+        offer.hand_out(session, queue, place, claimed)?;
+        // A statement on all weeks takes its time, and nearly always the run is gone.
+        Ok(!is_of_weeks)
     }
 }
 

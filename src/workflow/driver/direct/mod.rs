@@ -54,10 +54,8 @@ mod shown {
 
 static ANY: Layout = Layout::with_key("");
 
-const BY_TASK: Which =
-    Which::Named(c"workflow_step_task", "btree (task_id) WHERE (task_id IS NOT NULL)");
-const BY_ROOT: Which =
-    Which::Named(c"workflow_stimulus_root", "btree (root_run_id, arrived_at, stimulus_id)");
+static BY_TASK: Which = Which::Like("btree (task_id) WHERE (task_id IS NOT NULL)");
+static BY_ROOT: Which = Which::Like("btree (root_run_id, arrived_at, stimulus_id)");
 
 impl Fields for Table {
     fn get<T: crate::pg::value::Column>(&self, place: usize) -> Result<Option<T>> {

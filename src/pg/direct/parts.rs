@@ -1,0 +1,80 @@
+//! The tables that hold the rows of a partitioned one, for reading all of it by their indexes.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::ffi;
+use super::table::{Access, Layout, Table};
+use crate::error::Result;
+use crate::pg::ereport::guarded;
+use crate::pg::{Session, catalog};
+
+impl Session {
+    /// The tables that hold the rows of a table of schema `absurd`, for reading: its partitions, or itself
+    /// where it has none. None when statements must be used.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn parts(&self, name: &str, layout: &'static Layout) -> Result<Option<Vec<Rc<Table>>>> {
+        if catalog::kind(name)? != Some(catalog::PARTITIONED) {
+            return Ok(self.table(name, layout, Access::Read)?.map(|table| vec![table]));
+        }
+        if !self.uses_tables() {
+            return Ok(None);
+        }
+        let Some(ids) = partitions(name)? else { return Ok(None) };
+        let mut parts = Vec::with_capacity(ids.len());
+        for id in ids {
+            // One that lies in another schema is not found by its name, or is another.
+            let part = match catalog::name(id)? {
+                Some(name) => self.table(&name, layout, Access::ReadPart)?,
+                None => None,
+            };
+            match part {
+                Some(part) if part.known.id == id => parts.push(part),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(parts))
+    }
+}
+
+/// The partitions of a table whose rows the current role may read; none when it may not, or when only a
+/// statement knows what it is to see of them.
+fn partitions(whole: &str) -> Result<Option<Vec<pg_sys::Oid>>> {
+    let Some(id) = catalog::id(whole)? else { return Ok(None) };
+    let (lock, select) = (pg_sys::AccessShareLock as i32, pg_sys::ACL_SELECT as pg_sys::AclMode);
+    // SAFETY: the table stays open while its descriptors are read; the closures' frames are plain.
+    unsafe {
+        let table = guarded(|| ffi::try_table_open(id, lock))?;
+        if table.is_null() {
+            return Ok(None);
+        }
+        let row = &*(*table).rd_rel;
+        let parts = guarded(|| {
+            let all = pg_sys::AclMaskHow::ACLMASK_ALL;
+            let may_read = row.relkind as u8 == catalog::PARTITIONED
+                && !row.relhasrules
+                && !row.relrowsecurity
+                && ffi::pg_class_aclmask(id, pg_sys::GetUserId(), select, all) == select;
+            match may_read {
+                true => ffi::RelationGetPartitionDesc(table, true),
+                false => std::ptr::null_mut(),
+            }
+        })?;
+        let ids = parts.as_ref().and_then(|parts| {
+            let count = parts.nparts as usize;
+            if count == 0 {
+                return Some(Vec::new());
+            }
+            let is_leaf = std::slice::from_raw_parts(parts.is_leaf, count);
+            is_leaf
+                .iter()
+                .all(|is_leaf| *is_leaf)
+                .then(|| std::slice::from_raw_parts(parts.oids, count).to_vec())
+        });
+        guarded(|| ffi::table_close(table, pg_sys::NoLock as i32))?;
+        Ok(ids)
+    }
+}
