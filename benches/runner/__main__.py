@@ -9,6 +9,7 @@ from . import memory, report, upkeep, workflow
 from .book import Book
 from .claims import Claims
 from .curve import Curve
+from .held import held
 from .life import Life
 from .load import Load
 from .peers import Peers
@@ -83,13 +84,13 @@ class Run:
 
     def part(self, name: str) -> None:
         server, book, sizes, peers = self.server, self.book, self.sizes, self.peers
-        load = Load(server, book, sizes["seconds"], sizes["backlog"], sizes["hold"], sizes["window"])
+        load = Load(server, book, sizes["seconds"], sizes["backlog"])
         parts = {
             "claims": self.claims,
             "verbs": lambda: Verbs(server, book, sizes["calls"], sizes["batches"]).measure(),
             "life": lambda: Life(server, book, sizes["lives"], sizes["in_flight"]).measure(),
             "load": load.concurrent,
-            "held": load.held,
+            "held": lambda: held(server, book, sizes["hold"], sizes["window"]),
             "payload": lambda: upkeep.payload(server, book, sizes["payloads"]),
             "upkeep": lambda: upkeep.create_again(server, book, max(sizes["calls"], 220)),
             "memory": lambda: (memory.calls(server, book, sizes["loops"]), memory.queues(server, book, sizes["queues"])),

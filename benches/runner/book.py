@@ -84,6 +84,8 @@ def show(number: float, unit: str) -> str:
         if number >= 1e6:
             return f"{number / 1e6:.3g} s"
         return f"{number / 1000:.3g} ms" if number >= 1000 else f"{number:.3g} us"
+    if unit == "s":
+        return f"{number:.2f} s"
     if unit == "MB":
         return f"{number / 1e6:.3g} MB"
     if unit == "B":

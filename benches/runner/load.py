@@ -1,12 +1,9 @@
-"""Lines 4 and 5: many clients at once, and an open transaction that holds back vacuum."""
+"""Line 4: many clients at once."""
 
-import pathlib
-import statistics
-import tempfile
 import threading
 import time
 
-from .book import Book, rate, us
+from .book import Book, rate
 from .server import Server
 
 WAITS = """select pid, query_start, wait_event from pg_stat_activity
@@ -40,9 +37,8 @@ class LockSampler(threading.Thread):
 
 
 class Load:
-    def __init__(self, server: Server, book: Book, seconds: int, backlog: int, hold: int, window: int):
-        self.server, self.book = server, book
-        self.seconds, self.backlog, self.hold, self.window = seconds, backlog, hold, window
+    def __init__(self, server: Server, book: Book, seconds: int, backlog: int):
+        self.server, self.book, self.seconds, self.backlog = server, book, seconds, backlog
 
     def finished(self, database: str, queue: str) -> int:
         statement = f"select count(*) from absurd.r_{queue} where state = 'completed'"
@@ -93,73 +89,3 @@ class Load:
             waits.figure, waits.ours = sum(seen.values()), f"{samples} samples"
             waits.note = ", ".join(f"{event}: {count}" for event, count in seen.items())
             book.keep(4, "waits", {"samples": samples, "seen": seen})
-
-    def held(self) -> None:
-        """Line 5. Four clients at full speed beside one that is timed, while an old snapshot is kept open."""
-        book = self.book
-        mark = "" if self.hold >= 300 else f"quick: {self.hold} s"
-        through = book.row(5, "throughput at the end of an open transaction against its start", ">=", 0.8, "%", mark)
-        tail = book.row(5, "claim p99 at its end against its start", "<=", 2, note=mark)
-        with book.part("line 5", through, tail), tempfile.TemporaryDirectory() as folder:
-            self.queue("ours", "held", 1000)
-            self.server.pgbench("ours", "cycle.sql", 4, "-T", "2", queue="held")
-            with self.server.connect("ours") as holder, holder.transaction():
-                holder.execute("set transaction isolation level repeatable read")
-                holder.execute("select pg_current_xact_id()")
-                timed = TimedClaims(self.server, "held")
-                timed.start()
-                try:
-                    self.server.pgbench("ours", "cycle.sql", 4, "-T", str(self.hold), "-l", "--aggregate-interval=1",
-                                        f"--log-prefix={folder}/log", queue="held")
-                finally:
-                    timed.finish()
-            if timed.error:
-                raise timed.error
-            log = next(pathlib.Path(folder).glob("log*")).read_text("ascii").splitlines()
-            counts = [int(line.split()[1]) for line in log]
-            first, last = counts[1 : 1 + self.window], counts[-1 - self.window : -1]
-            start, end = statistics.mean(first), statistics.mean(last)
-            through.ours, through.figure = f"{rate(start)} -> {rate(end)}", end / start
-            before, after = timed.p99(1, 1 + self.window), timed.p99(self.hold - 1 - self.window, self.hold - 1)
-            tail.ours, tail.figure = f"{us(before)} -> {us(after)}", after / before
-            book.keep(5, "tasks each second", counts)
-            book.keep(5, "claim p99 each window", timed.windows(self.window))
-
-
-class TimedClaims(threading.Thread):
-    """A client that spawns, claims and completes, and notes how long each claim took."""
-
-    def __init__(self, server: Server, queue: str):
-        super().__init__(daemon=True)
-        self.server, self.queue = server, queue
-        self.over = threading.Event()
-        self.taken: list[tuple[float, float]] = []
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        began = time.perf_counter()
-        try:
-            with self.server.connect("ours") as db:
-                while not self.over.is_set():
-                    db.execute("select absurd.spawn_task(%s, 'task', '{\"n\": 1}')", [self.queue], prepare=True)
-                    asked = time.perf_counter()
-                    run = db.execute("select run_id from absurd.claim_task(%s, 'timed', 600, 1)", [self.queue],
-                                     prepare=True).fetchone()
-                    answered = time.perf_counter()
-                    self.taken.append((asked - began, (answered - asked) * 1e6))
-                    if run:
-                        db.execute("select absurd.complete_run(%s, %s, '{}')", [self.queue, run[0]], prepare=True)
-        except Exception as error:  # pylint: disable=broad-except
-            self.error = error
-
-    def finish(self) -> None:
-        self.over.set()
-        self.join()
-
-    def p99(self, since: float, until: float) -> float:
-        taken = sorted(took for at, took in self.taken if since <= at < until)
-        return taken[int(len(taken) * 0.99)]
-
-    def windows(self, seconds: int) -> list[float]:
-        last = int(self.taken[-1][0])
-        return [self.p99(at, at + seconds) for at in range(0, last - seconds + 1, seconds)]

@@ -117,8 +117,8 @@ thread_local! {
 pub fn index_is(index: pg_sys::Oid, definition: &'static str) -> Result<bool> {
     let words = |text: &str| text.split_whitespace().collect::<String>();
     let wanted = words(definition);
-    let is_wanted = |said: &Box<str>| **said == *wanted;
-    let known = INDEXES.with_borrow(|indexes| indexes.get(&index.to_u32()).map(is_wanted));
+    let id = index.to_u32();
+    let known = INDEXES.with_borrow(|indexes| indexes.get(&id).map(|said| **said == *wanted));
     if let Some(is_it) = known {
         return Ok(is_it);
     }
@@ -126,12 +126,12 @@ pub fn index_is(index: pg_sys::Oid, definition: &'static str) -> Result<bool> {
     let text = unsafe { CStr::from_ptr(guarded(|| pg_get_indexdef_string(index))?) };
     let text = text.to_string_lossy();
     let said: Box<str> = words(text.split_once(" USING ").map_or("", |(_, said)| said)).into();
-    let is_it = is_wanted(&said);
+    let is_it = *said == *wanted;
     INDEXES.with_borrow_mut(|indexes| {
         if indexes.len() >= DEFINITIONS {
             indexes.clear();
         }
-        indexes.insert(index.to_u32(), said);
+        indexes.insert(id, said);
     });
     Ok(is_it)
 }
