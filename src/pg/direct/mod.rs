@@ -8,8 +8,9 @@
 //! index entries.
 //!
 //! Every such path has a statement that does the same, and leaves to it whatever is not plain: a table
-//! that is partitioned, unless the partition is known, or has triggers, rules, row security or generated columns; a caller without the
-//! rights; a snapshot that the transaction keeps; a row that somebody else has changed meanwhile.
+//! that has triggers, rules, row security or generated columns; one that is partitioned, unless its partitions
+//! are opened one by one; a caller without the rights; a snapshot that the transaction keeps; a row that
+//! somebody else has changed meanwhile.
 
 mod compiled;
 mod ffi;
