@@ -112,12 +112,28 @@ def test_needs_no_statement(connect, queue):
         conn.execute("select absurd.extend_claim(%s, %s, 60)", (queue, run[0]))
         conn.execute("select absurd.complete_run(%s, %s, '1')", (queue, run[0]))
     conn.execute("select absurd.cleanup_tasks(%s, 0, 10)", (queue,))
-    planned = """select ident from pg_backend_memory_contexts
-                  where name = 'CachedPlanSource' and ident like '/* absurd */%%' || %s || '%%'"""
-    assert conn.execute(planned, (queue,)).fetchall() == []
+    assert planned(conn, queue) == []
     conn.execute("set absurd.direct to off")
     conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
-    assert len(conn.execute(planned, (queue,)).fetchall()) == 1
+    assert len(planned(conn, queue)) == 1
+
+
+def planned(conn, queue):
+    """What a session has planned that touches a queue's tables."""
+    plans = conn.execute(
+        """select ident from pg_backend_memory_contexts
+            where name = 'CachedPlanSource' and ident like '/* absurd */%%' || %s || '%%'""",
+        (queue,),
+    )
+    return plans.fetchall()
+
+
+def test_an_index_of_another_name_serves(connect, conn, queue):
+    conn.execute(f'alter index absurd."r_{queue}_rdy" rename to "another name"')
+    conn.execute("select absurd.spawn_task(%s, 'x', '{}')", (queue,))
+    worker = connect()
+    assert len(claim(worker, queue)) == 1
+    assert planned(worker, queue) == []
 
 
 def statements(conn):

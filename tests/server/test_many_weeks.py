@@ -13,8 +13,9 @@ BLOCKS = 120
 A_SECOND = 1.5
 
 
-@pytest.fixture
-def weekly(conn):
+@pytest.fixture(params=["directly", "by statements"])
+def weekly(conn, request):
+    conn.execute("select set_config('absurd.direct', %s, false)", ("on" if request.param == "directly" else "off",))
     conn.execute("select absurd.create_queue(%s, 'partitioned')", (QUEUE,))
     policy = '{"partition_lookahead": "182 days", "partition_lookback": "182 days"}'
     conn.execute("select absurd.set_queue_policy(%s, %s)", (QUEUE, policy))
@@ -24,6 +25,7 @@ def weekly(conn):
         conn.execute("select absurd.claim_task(%s, 'worker')", (QUEUE,))
     yield conn
     conn.rollback()
+    conn.execute("reset absurd.direct")
     conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
 
 
@@ -55,6 +57,20 @@ def test_a_claim_looks_at_its_week(weekly):
     costs = [blocks_of_a_claim(weekly) for _ in range(50)]
     assert sorted(costs)[40] < BLOCKS, costs
     assert claim(weekly) == ["task 50"]
+
+
+def test_claims_of_a_week_need_no_statement(weekly):
+    for _ in range(5):
+        spawn(weekly, "task")
+        assert claim(weekly) == ["task"]
+    tag = weekly.execute("select absurd.partition_week_tag(now())").fetchone()[0]
+    planned = weekly.execute(
+        """select count(*) from pg_backend_memory_contexts
+            where name = 'CachedPlanSource' and ident like '/* absurd */%%' || %s || '%%'""",
+        (f"r_{QUEUE}_{tag}",),
+    )
+    is_direct = weekly.execute("show absurd.direct").fetchone() == ("on",)
+    assert (planned.fetchone()[0] == 0) == is_direct
 
 
 def test_runs_of_several_weeks_come_in_order(weekly):
