@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::pg_sys;
 
@@ -18,6 +18,7 @@ unsafe extern "C-unwind" {
     fn pg_get_indexdef_string(index: pg_sys::Oid) -> *mut c_char;
     fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
     fn get_rel_name(relation: pg_sys::Oid) -> *mut c_char;
+    fn LockRelationOid(relation: pg_sys::Oid, mode: c_int);
 }
 
 /// A right on a table.
@@ -75,27 +76,36 @@ pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
     Ok(row(id)?.map(|row| row.relowner))
 }
 
-/// Whether statements may name `part` in the place of `whole`, both in schema `absurd`: it is attached to
-/// a table, the current role has `rights` on it, and neither has triggers, rules or row security that
-/// would be passed by.
+/// Whether `part` may be used in the place of `whole`, both in schema `absurd`: it is attached to a table,
+/// and neither has triggers, rules or row security that would be passed by. The whole is locked as for
+/// reading, before its parts are, as statements do.
 ///
 /// # Errors
-/// As [`id`].
-pub fn stands_for(part: &str, whole: &str, rights: &[Right]) -> Result<bool> {
-    let (Some(part), Some(whole)) = (id(part)?, id(whole)?) else { return Ok(false) };
+/// As [`id`]; 40P01, 55P03 or 57014 when a wait for the lock is given up.
+pub fn stands_for(part: &str, whole: &str) -> Result<bool> {
+    let Some(whole) = id(whole)? else { return Ok(false) };
+    // SAFETY: the closure's frame is plain.
+    unsafe { guarded(|| LockRelationOid(whole, pg_sys::AccessShareLock as c_int))? };
+    let Some(part) = id(part)? else { return Ok(false) };
     let (Some(row_of_part), Some(row_of_whole)) = (row(part)?, row(whole)?) else {
         return Ok(false);
     };
     let is_plain = |row: &pg_sys::FormData_pg_class| {
         !row.relhastriggers && !row.relhasrules && !row.relrowsecurity
     };
-    if !row_of_part.relispartition || !is_plain(&row_of_part) || !is_plain(&row_of_whole) {
-        return Ok(false);
-    }
+    Ok(row_of_part.relispartition && is_plain(&row_of_part) && is_plain(&row_of_whole))
+}
+
+/// Whether the current role has rights on a relation in schema `absurd`.
+///
+/// # Errors
+/// As [`id`].
+pub fn has_rights(relation: &str, rights: &[Right]) -> Result<bool> {
+    let Some(id) = id(relation)? else { return Ok(false) };
     for right in rights {
         let right = *right;
         // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
-        if unsafe { guarded(|| pg_class_aclcheck(part, pg_sys::GetUserId(), right) != 0)? } {
+        if unsafe { guarded(|| pg_class_aclcheck(id, pg_sys::GetUserId(), right) != 0)? } {
             return Ok(false);
         }
     }
@@ -109,8 +119,21 @@ thread_local! {
     static INDEXES: RefCell<HashMap<u32, Box<str>>> = RefCell::default();
 }
 
+/// Forgets what is known of an index, or of all for none: something of it has changed.
+pub fn forget(index: Option<pg_sys::Oid>) {
+    // Nothing of Postgres is called while they are borrowed.
+    let _ = INDEXES.try_with(|indexes| {
+        if let Ok(mut indexes) = indexes.try_borrow_mut() {
+            match index {
+                Some(index) => drop(indexes.remove(&index.to_u32())),
+                None => indexes.clear(),
+            }
+        }
+    });
+}
+
 /// Whether an index is the one that `definition` describes: what `pg_get_indexdef` says after `USING`, blanks
-/// aside. The definition of an index never changes, so each is asked for once.
+/// aside. Each is asked for once, until it changes.
 ///
 /// # Errors
 /// As [`id`].

@@ -11,7 +11,7 @@ use crate::pg::plan::{Global, Statement};
 use crate::pg::{Session, Timestamp, lock, uuid};
 
 /// The suffix of default partitions.
-const DEFAULT: &str = "d";
+pub const DEFAULT: &str = "d";
 
 /// Whether a name's end is that of a partition: a week's tag, or the default's.
 pub fn is_suffix(text: &str) -> bool {

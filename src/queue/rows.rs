@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::QueueName;
+use super::{QueueName, partition};
 use crate::error::Result;
 use crate::pg::Session;
-use crate::pg::direct::{Access, Layout, Table, Which};
+use crate::pg::direct::{Access, Layout, Parts, Table, Which};
 
 pub mod runs {
     crate::layout! {
@@ -114,7 +114,8 @@ pub fn open(
     session.table(&queue.relation(prefix, ""), layout, access)
 }
 
-/// The tables that hold the rows of a queue's table, for reading; none when statements must be used.
+/// The tables that hold the rows of a queue's table, for reading, with the tags of their weeks; none when
+/// statements must be used, as where a partition is not one of ours.
 ///
 /// # Errors
 /// Postgres's own.
@@ -123,6 +124,13 @@ pub fn parts(
     queue: &QueueName,
     prefix: &str,
     layout: &'static Layout,
-) -> Result<Option<Vec<Rc<Table>>>> {
-    session.parts(&queue.relation(prefix, ""), layout)
+) -> Result<Option<Parts>> {
+    let whole = queue.relation(prefix, "");
+    let Some(parts) = session.parts(&whole, layout)? else { return Ok(None) };
+    let tagged = parts.into_iter().map(|(name, table)| {
+        let tag = if name == whole { "" } else { name.rsplit('_').next()? };
+        let is_ours = tag.is_empty() || partition::is_suffix(tag);
+        (is_ours && queue.relation(prefix, tag) == name).then(|| (tag.to_owned(), table))
+    });
+    Ok(tagged.collect())
 }

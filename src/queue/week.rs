@@ -6,14 +6,14 @@
 use std::rc::Rc;
 
 use super::QueueName;
-use super::name;
+use super::{name, partition};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Right};
 use crate::pg::direct::{Access, Layout, Table};
 use crate::pg::plan::Scope;
 use crate::pg::{Session, Timestamp, Uuid, uuid};
 
-/// The tables of a week that statements name, with the rights that they need.
+/// The tables of a week that claims use, with the rights that they need.
 const TABLES: [(&str, &[Right]); 3] = [
     ("r", &[catalog::SELECT, catalog::UPDATE]),
     ("t", &[catalog::SELECT, catalog::UPDATE]),
@@ -30,15 +30,14 @@ pub struct Week<'a> {
 
 impl<'a> Week<'a> {
     /// The week with a tag, when its tables can stand for the whole in this call: they are attached, the
-    /// caller has the rights on them, and neither triggers nor row security of the whole would be
-    /// passed by.
+    /// caller has the rights on the whole, and neither triggers nor row security would be passed by.
     ///
     /// # Errors
     /// Those of the catalogue's cache.
     pub fn find(queue: &'a QueueName, tag: &str) -> Result<Option<Self>> {
         for (prefix, rights) in TABLES {
             let (whole, part) = (queue.relation(prefix, ""), queue.relation(prefix, tag));
-            if !catalog::stands_for(&part, &whole, rights)? {
+            if !catalog::stands_for(&part, &whole)? || !catalog::has_rights(&whole, rights)? {
                 return Ok(None);
             }
         }
@@ -46,15 +45,33 @@ impl<'a> Week<'a> {
         Ok(Some(Self { queue, tag: tag.to_owned(), key }))
     }
 
-    /// The week of an id, as [`Week::find`] finds it.
+    /// Whether statements may name the week's tables: they need rights of their own then.
     ///
     /// # Errors
     /// Those of the catalogue's cache.
-    pub fn of(queue: &'a QueueName, id: Uuid) -> Result<Option<Self>> {
-        match tag_of(id) {
-            Some(tag) => Self::find(queue, &tag),
-            None => Ok(None),
+    pub fn can_be_named(&self) -> Result<bool> {
+        for (prefix, rights) in TABLES {
+            if !catalog::has_rights(&self.queue.relation(prefix, &self.tag), rights)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// Where an id's rows may lie: in its week, or as if they were one, in the default partitions. None when
+    /// these cannot stand for the whole.
+    ///
+    /// # Errors
+    /// Those of the catalogue's cache.
+    pub fn of(queue: &'a QueueName, id: Uuid) -> Result<Option<Vec<Self>>> {
+        let mut weeks = Vec::with_capacity(2);
+        for tag in tag_of(id).into_iter().chain([partition::DEFAULT.to_owned()]) {
+            if catalog::id(&queue.relation("r", &tag))?.is_some() {
+                let Some(week) = Self::find(queue, &tag)? else { return Ok(None) };
+                weeks.push(week);
+            }
+        }
+        Ok(Some(weeks))
     }
 
     /// One of the week's tables for direct use; none when statements must be used.

@@ -92,6 +92,17 @@ pub struct Handed {
     pub search: Option<Duration>,
 }
 
+/// What a week's tables told of the runs that were wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All that is to be known of them: they were handed out, or are not to be.
+    All,
+    /// The one that was wanted does not stand there.
+    NotThere,
+    /// Not enough: the whole must be asked.
+    Unclear,
+}
+
 impl Offer<'_> {
     /// Whether as many have been handed out as were asked for.
     pub fn is_met(&self, claimed: &[Claimed]) -> bool {
@@ -140,8 +151,7 @@ impl Offer<'_> {
     }
 
     /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`.
-    /// Says beside whether that was all; else the whole may have more: what the week's tables alone cannot
-    /// decide is left to it.
+    /// What the week's tables alone cannot decide is left to the whole.
     ///
     /// # Errors
     /// Postgres's own.
@@ -152,16 +162,20 @@ impl Offer<'_> {
         place: Place,
         until: Timestamp,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<(Handed, bool)> {
+    ) -> Result<(Handed, Told)> {
         let until = until.min(session.now());
         let done = direct::claim::hand_out_of(session, week, self, place, until, claimed)?;
         if let Some(done) = done {
             return Ok(done);
         }
+        let mut handed = Handed { blocks: 0, last: None, search: None };
+        if place.only.is_some() || !week.can_be_named()? {
+            return Ok((handed, Told::Unclear));
+        }
         let began = session.blocks_looked_at();
         let last = self.hand_out_alike(session, week, place, until, claimed)?;
-        let blocks = session.blocks_looked_at() - began;
-        Ok((Handed { blocks, last: last.flatten(), search: None }, last.is_some()))
+        (handed.blocks, handed.last) = (session.blocks_looked_at() - began, last.flatten());
+        Ok((handed, if last.is_some() { Told::All } else { Told::Unclear }))
     }
 
     /// The same by statements: when the last of them became ready; none when the week cannot decide.
@@ -169,7 +183,7 @@ impl Offer<'_> {
         &self,
         session: &Session,
         week: &Week,
-        Place { priority, since, only }: Place,
+        Place { priority, since, .. }: Place,
         until: Timestamp,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Option<Option<Timestamp>>> {
@@ -186,7 +200,7 @@ impl Offer<'_> {
             ids.push(id);
         }
         if runs.is_empty() {
-            return Ok(only.is_none().then_some(None));
+            return Ok(Some(None));
         }
         let tasks = session.run(&TASKS_OF_WEEK, week, params![ids.clone()])?;
         if tasks.len() != runs.len() {

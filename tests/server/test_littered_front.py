@@ -226,27 +226,27 @@ def test_more_than_is_remembered_is_found_too(near, connect):
     assert claimed == many
 
 
+def spawn_old(session, name, weeks_ago):
+    """Spawns a task as if some weeks ago, to be ready now."""
+    then = "select set_config('absurd.fake_now', (now() - make_interval(weeks => %s))::text, false)"
+    ready = "select absurd.spawn_task(%s, %s, '{}', jsonb_build_object('available_at', clock_timestamp()))"
+    session.execute(then, (weeks_ago,))
+    session.execute(ready, (QUEUE, name))
+    session.execute("reset absurd.fake_now")
+
+
 @pytest.mark.parametrize("weeks_ago", [3, 150], ids=["of another week", "of no week"])
 def test_runs_of_other_weeks_are_found_within_a_second(connect, weeks_ago):
     taker, holder, late = (connect(autocommit=False) for _ in range(3))
     with litter(connect, IN_WEEKS) as conn:
-
-        def spawn_old(session, name):
-            """Spawns a task as if some weeks ago, to be ready now."""
-            then = "select set_config('absurd.fake_now', (now() - make_interval(weeks => %s))::text, false)"
-            ready = "select absurd.spawn_task(%s, %s, '{}', jsonb_build_object('available_at', clock_timestamp()))"
-            session.execute(then, (weeks_ago,))
-            session.execute(ready, (QUEUE, name))
-            session.execute("reset absurd.fake_now")
-
-        spawn_old(conn, "tried")
-        spawn_old(conn, "held")
+        spawn_old(conn, "tried", weeks_ago)
+        spawn_old(conn, "held", weeks_ago)
         held = f"select tableoid::regclass::text from absurd.r_{QUEUE} where run_id = %s for update"
         run = f"select run_id from absurd.r_{QUEUE} join absurd.t_{QUEUE} using (task_id) where task_name = 'held'"
         table = holder.execute(held, conn.execute(run).fetchone()).fetchone()[0]
         assert table.endswith("_d") == (weeks_ago == 150)
         assert claim(taker) == ["tried"]
-        spawn_old(late, "late")
+        spawn_old(late, "late", weeks_ago)
         late.execute("select absurd.spawn_task(%s, 'late too', '{}')", (QUEUE,))
         look(conn, 4)
         assert strays(conn) == 4
@@ -255,6 +255,59 @@ def test_runs_of_other_weeks_are_found_within_a_second(connect, weeks_ago):
         ):
             session.execute(end)
             claimed_within_a_second(conn, names)
+
+
+def test_a_run_that_moves_to_its_week_meanwhile_is_found_within_a_second(connect):
+    late, mover, watch = connect(autocommit=False), connect(autocommit=False), connect()
+    with litter(connect, IN_WEEKS) as conn:
+        spawn_old(late, "moved", 20)
+        look(conn, 4)
+        late.commit()
+        mover.execute("select absurd.set_queue_policy(%s, %s)", (QUEUE, '{"partition_lookback": "200 days"}'))
+        mover.execute("select absurd.ensure_partitions(%s)", (QUEUE,))
+        # The next claim looks, and has seen which partitions there are when it comes to wait for the default one.
+        time.sleep(1)
+        claimed = []
+        claims = threading.Thread(target=lambda: claimed.extend(claim(conn)))
+        claims.start()
+        waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%claim_task%'"
+        while watch.execute(waits).fetchone() == (0,):
+            pass
+        mover.commit()
+        claims.join()
+        if claimed != ["moved"]:
+            claimed_within_a_second(conn, ["moved"])
+
+
+def test_strays_that_take_statements_are_tried_in_turn(connect):
+    many, late, taker = 400, connect(autocommit=False), connect(autocommit=False)
+    with litter(connect, IN_WEEKS) as conn:
+        conn.execute("create function public.nothing() returns trigger language plpgsql as 'begin return null; end'")
+        conn.execute(
+            f"create trigger nothing after update on absurd.r_{QUEUE} for each statement execute function public.nothing()"
+        )
+        for _ in range(many):
+            spawn(late, "late")
+        spawn(conn, "tried")
+        assert claim(taker) == ["tried"]
+        look(conn, 4)
+        assert strays(conn) == many + 1
+        costs = []
+        for _ in range(100):
+            spawn(conn, "other")
+            began = time.monotonic()
+            assert claim(conn) == ["other"]
+            costs.append(time.monotonic() - began)
+        # All of them together would take hundreds of milliseconds.
+        assert max(costs) < 0.2, costs
+        taker.rollback()
+        claimed_within(conn, "tried", 10)
+        late.commit()
+        claimed, began = 0, time.monotonic()
+        while claimed < many:
+            assert time.monotonic() - began < 10
+            claimed += claim(conn, 100).count("late")
+        conn.execute("drop function public.nothing() cascade")
 
 
 def test_a_savepoint_that_is_rolled_back_gives_back_what_was_claimed_in_it(littered):

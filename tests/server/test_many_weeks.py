@@ -71,6 +71,15 @@ def test_claims_of_a_week_need_no_statement(weekly):
     )
     is_direct = weekly.execute("show absurd.direct").fetchone() == ("on",)
     assert (planned.fetchone()[0] == 0) == is_direct
+    spawn(weekly, "task")
+    with weekly.transaction():
+        assert claim(weekly) == ["task"]
+        written = weekly.execute(
+            """select relation::regclass::text from pg_locks
+                where pid = pg_backend_pid() and mode = 'RowExclusiveLock' and relation::regclass::text like '%r\\_weeks%'
+                  and relation in (select oid from pg_class where relkind in ('r', 'p'))"""
+        )
+        assert written.fetchall() == [(f"absurd.r_{QUEUE}_{tag}",)]
 
 
 def test_runs_of_several_weeks_come_in_order(weekly):

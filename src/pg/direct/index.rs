@@ -79,8 +79,12 @@ impl Table {
             Which::PrimaryKey => self.layout.key,
             Which::Like(definition) => definition,
         };
+        let is_it = |(known, _): &&(*const u8, _)| std::ptr::eq(*known, definition.as_ptr());
+        if let Some((_, open)) = self.indexes.borrow().iter().find(is_it) {
+            return Ok(Some(*open));
+        }
         if let Some(id) = self.known.index(definition) {
-            return self.open_index(id);
+            return self.open_index(id, definition);
         }
         let candidates = match which {
             Which::PrimaryKey => self.primary_key()?.into_iter().collect(),
@@ -88,7 +92,7 @@ impl Table {
         };
         for id in candidates {
             if catalog::index_is(id, definition)?
-                && let Some(index) = self.open_index(id)?
+                && let Some(index) = self.open_index(id, definition)?
             {
                 self.known.note_index(definition, id);
                 return Ok(Some(index));
@@ -122,12 +126,12 @@ impl Table {
         Ok((id != pg_sys::InvalidOid).then_some(id))
     }
 
-    /// Opens an index, unless it is open; none when it is not of this table or not to be used.
-    fn open_index(&self, id: pg_sys::Oid) -> Result<Option<pg_sys::Relation>> {
-        let known = self.indexes.borrow().iter().find(|(held, _)| *held == id).map(|(_, i)| *i);
-        if known.is_some() {
-            return Ok(known);
-        }
+    /// Opens an index; none when it is not of this table or not to be used.
+    fn open_index(
+        &self,
+        id: pg_sys::Oid,
+        definition: &'static str,
+    ) -> Result<Option<pg_sys::Relation>> {
         let (table, lock) = (self.relation, self.lock);
         // SAFETY: closed with the table; the closure's frame is plain.
         let index = unsafe {
@@ -152,7 +156,7 @@ impl Table {
         if index.is_null() {
             return Ok(None);
         }
-        self.indexes.borrow_mut().push((id, index));
+        self.indexes.borrow_mut().push((definition.as_ptr(), index));
         Ok(Some(index))
     }
 }

@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use super::compiled::Checks;
 use super::table::{Access, Layout};
 use crate::error::Result;
+use crate::pg::catalog;
 use crate::pg::ereport::guarded;
 
 /// So many tables are remembered, of some hundred queues or a dozen of a year's weeks; some 300 bytes each.
@@ -63,6 +64,9 @@ impl Known {
     }
 
     pub fn note_index(&self, definition: &'static str, id: pg_sys::Oid) {
+        if !self.holds() {
+            return;
+        }
         self.indexes.borrow_mut().push((definition.as_ptr(), id));
     }
 }
@@ -147,6 +151,7 @@ fn listen() -> Result<()> {
 /// Called by Postgres with the relation that has changed, or with none for all of them.
 unsafe extern "C-unwind" fn relation_changed(_: pg_sys::Datum, relation: pg_sys::Oid) {
     let is_all = relation == pg_sys::InvalidOid;
+    catalog::forget((!is_all).then_some(relation));
     forget(|known| is_all || known.id == relation);
 }
 

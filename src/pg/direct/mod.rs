@@ -25,6 +25,7 @@ mod walk;
 
 pub use hold::Tid;
 pub use index::{Key, Which};
+pub use parts::Parts;
 pub use rows::{Change, Scan};
 pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};

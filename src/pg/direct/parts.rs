@@ -10,29 +10,44 @@ use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::{Session, catalog};
 
+/// Tables with their names, or what tells them apart.
+pub type Parts = Vec<(String, Rc<Table>)>;
+
+/// How often the partitions are opened, when meanwhile there are others.
+const TRIES: usize = 3;
+
 impl Session {
-    /// The tables that hold the rows of a table of schema `absurd`, for reading: its partitions, or itself
-    /// where it has none. None when statements must be used.
+    /// The tables that hold the rows of a table of schema `absurd`, for reading, by their names: its
+    /// partitions, or itself where it has none. None when statements must be used.
     ///
     /// # Errors
     /// Postgres's own.
-    pub fn parts(&self, name: &str, layout: &'static Layout) -> Result<Option<Vec<Rc<Table>>>> {
+    pub fn parts(&self, name: &str, layout: &'static Layout) -> Result<Option<Parts>> {
         if catalog::kind(name)? != Some(catalog::PARTITIONED) {
-            return Ok(self.table(name, layout, Access::Read)?.map(|table| vec![table]));
+            let table = self.table(name, layout, Access::Read)?;
+            return Ok(table.map(|table| vec![(name.to_owned(), table)]));
         }
         if !self.uses_tables() {
             return Ok(None);
         }
-        let Some(ids) = partitions(name)? else { return Ok(None) };
+        for _ in 0..TRIES {
+            let Some(ids) = partitions(name)? else { return Ok(None) };
+            let Some(parts) = self.open_parts(&ids, layout)? else { return Ok(None) };
+            // Opening them may have waited for somebody who has moved rows to one that is new.
+            if partitions(name)?.is_some_and(|now| now == ids) {
+                return Ok(Some(parts));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_parts(&self, ids: &[pg_sys::Oid], layout: &'static Layout) -> Result<Option<Parts>> {
         let mut parts = Vec::with_capacity(ids.len());
-        for id in ids {
+        for &id in ids {
             // One that lies in another schema is not found by its name, or is another.
-            let part = match catalog::name(id)? {
-                Some(name) => self.table(&name, layout, Access::ReadPart)?,
-                None => None,
-            };
-            match part {
-                Some(part) if part.known.id == id => parts.push(part),
+            let Some(name) = catalog::name(id)? else { return Ok(None) };
+            match self.table(&name, layout, Access::ReadPart)? {
+                Some(part) if part.known.id == id => parts.push((name, part)),
                 _ => return Ok(None),
             }
         }

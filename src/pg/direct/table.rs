@@ -100,8 +100,8 @@ pub struct Table {
     pub(super) is_fresh: Cell<bool>,
     /// What writing takes, once a row is written.
     pub(super) writing: Cell<Option<Writing>>,
-    /// Indexes that were opened for reading.
-    pub(super) indexes: RefCell<Vec<(pg_sys::Oid, pg_sys::Relation)>>,
+    /// Indexes that were opened for reading, by where their definitions are kept.
+    pub(super) indexes: RefCell<Vec<(*const u8, pg_sys::Relation)>>,
 }
 
 /// What the executor's functions need for writing rows.

@@ -12,7 +12,7 @@ use crate::queue::QueueName;
 use crate::queue::rows::{ATTEMPTS, LEASES, READY, RULES, runs, tasks};
 use crate::queue::week::Week;
 use crate::task::followed;
-use crate::task::hand_out::{Claimed, Handed, Offer, Place};
+use crate::task::hand_out::{Claimed, Handed, Offer, Place, Told};
 use crate::task::options::Cancellation;
 use crate::task::state::State;
 use crate::task::sweep::Overdue;
@@ -115,12 +115,15 @@ pub fn hand_out(
     claimed: &mut Vec<Claimed>,
 ) -> Result<Option<(Handed, bool)>> {
     match Tables::open(session, queue)? {
-        Some(tables) => hand_out_from(session, &tables, offer, place, session.now(), claimed),
+        Some(tables) => {
+            let done = hand_out_from(session, &tables, offer, place, session.now(), claimed)?;
+            Ok(done.map(|(handed, told)| (handed, told == Told::All)))
+        }
         None => Ok(None),
     }
 }
 
-/// The same of one week, and of what became ready by `until`. What is not all may be in other weeks.
+/// The same of one week, and of what became ready by `until`.
 ///
 /// # Errors
 /// Postgres's own.
@@ -131,7 +134,7 @@ pub fn hand_out_of(
     place: Place,
     until: Timestamp,
     claimed: &mut Vec<Claimed>,
-) -> Result<Option<(Handed, bool)>> {
+) -> Result<Option<(Handed, Told)>> {
     match Tables::open_week(session, week)? {
         Some(tables) => hand_out_from(session, &tables, offer, place, until, claimed),
         None => Ok(None),
@@ -145,7 +148,7 @@ fn hand_out_from(
     Place { priority, since, only }: Place,
     until: Timestamp,
     claimed: &mut Vec<Claimed>,
-) -> Result<Option<(Handed, bool)>> {
+) -> Result<Option<(Handed, Told)>> {
     let began = session.blocks_searched();
     session.with_snapshot(|| {
         let keys = match only {
@@ -158,7 +161,7 @@ fn hand_out_from(
         let mut handed = Handed { blocks: 0, last: None, search: None };
         // Only claims that do not begin at the front want to know.
         let is_timed = since.is_finite() && only.is_none();
-        let (mut is_all, clock) = (true, is_timed.then(Instant::now));
+        let (mut told, clock) = (Told::All, is_timed.then(Instant::now));
         let mut is_there = tables.are_all || only.is_none();
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
             is_there = true;
@@ -168,7 +171,7 @@ fn hand_out_from(
             match next(session, tables)? {
                 Next::Gone => {}
                 Next::Special => {
-                    is_all = false;
+                    told = Told::Unclear;
                     break;
                 }
                 Next::Ready(ready) => {
@@ -189,9 +192,10 @@ fn hand_out_from(
                 is_there = true;
                 Ok(false)
             })?;
+            told = if is_there { Told::All } else { Told::NotThere };
         }
         handed.blocks = session.blocks_searched() - began;
-        Ok(Some((handed, is_all && is_there)))
+        Ok(Some((handed, told)))
     })
 }
 

@@ -2,14 +2,13 @@
 //! [`crate::task::front`]. Other than claims, this also comes upon runs that a transaction under way has
 //! made ready or taken.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use crate::error::Result;
-use crate::pg::direct::{Found, Key, Table, Which};
+use crate::pg::direct::{Found, Key, Parts, Table, Which};
 use crate::pg::{Session, Timestamp, Uuid};
 use crate::queue::QueueName;
+use crate::queue::partition::DEFAULT;
 use crate::queue::rows::{self, ATTEMPTS, LEASES, READY, RULES, runs, tasks};
+use crate::queue::week;
 use crate::task::sweep::Since;
 
 /// A run with its place in the line.
@@ -23,10 +22,9 @@ pub struct Standing {
 
 /// The line of a queue's waiting runs.
 pub struct Line {
-    runs: Vec<Rc<Table>>,
-    tasks: Vec<Rc<Table>>,
-    /// The table where a run was found last.
-    last: Cell<usize>,
+    /// With the tags of their weeks.
+    runs: Parts,
+    tasks: Parts,
 }
 
 /// The runs of one of the queue's tables.
@@ -50,22 +48,22 @@ impl Line {
         let runs = rows::parts(session, queue, "r", &runs::LAYOUT)?;
         let tasks = rows::parts(session, queue, "t", &tasks::LAYOUT)?;
         let (Some(runs), Some(tasks)) = (runs, tasks) else { return Ok(None) };
-        for part in &runs {
+        for (_, part) in &runs {
             if !part.has(READY)? || !part.has(LEASES)? || !part.has(ATTEMPTS)? {
                 return Ok(None);
             }
         }
-        for part in &tasks {
+        for (_, part) in &tasks {
             if !part.has(RULES)? {
                 return Ok(None);
             }
         }
-        Ok(Some(Self { runs, tasks, last: Cell::new(0) }))
+        Ok(Some(Self { runs, tasks }))
     }
 
     /// Each of the tables that hold runs: one, or one a week.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.runs.iter().map(|runs| Part(runs))
+        self.runs.iter().map(|(_, runs)| Part(runs))
     }
 
     /// Whether a run still stands, or may come to stand again, where it did.
@@ -74,11 +72,11 @@ impl Line {
     /// Postgres's own.
     pub fn has(&self, Standing { priority, at, run }: Standing) -> Result<bool> {
         let keys = [Key::is(1, priority), Key::is(2, at), Key::is(3, run)];
-        let count = self.runs.len();
-        // Those that stand next to each other are mostly of one week.
-        for part in (0..count).map(|turn| (self.last.get() + turn) % count) {
-            if any(&self.runs[part], READY, &keys)?.any {
-                self.last.set(part);
+        let week = week::tag_of(run);
+        // A week's tag comes back after ten years, and that of another decade is in the default partition.
+        let is_of = |tag: &str| tag.is_empty() || tag == DEFAULT || week.as_deref() == Some(tag);
+        for (_, runs) in self.runs.iter().filter(|(tag, _)| is_of(tag)) {
+            if any(runs, READY, &keys)?.any {
                 return Ok(true);
             }
         }
@@ -94,7 +92,7 @@ impl Line {
             [below.map(|below| Key::below(1, below)), above.map(|above| Key::above(1, above))];
         let keys: Vec<Key> = bounds.into_iter().flatten().collect();
         let mut highest = None;
-        for runs in &self.runs {
+        for (_, runs) in &self.runs {
             runs.walk(READY, &keys, |_| {
                 highest = highest.max(Some(runs.need(runs::PRIORITY)?));
                 Ok(false)
@@ -142,9 +140,9 @@ impl Part<'_> {
     }
 }
 
-fn any_of(tables: &[Rc<Table>], index: Which, keys: &[Key]) -> Result<Past> {
+fn any_of(tables: &Parts, index: Which, keys: &[Key]) -> Result<Past> {
     let mut past = Past::default();
-    for table in tables {
+    for (_, table) in tables {
         let here = any(table, index, keys)?;
         past = Past { any: past.any || here.any, overdue: past.overdue || here.overdue };
     }

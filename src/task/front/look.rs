@@ -66,13 +66,14 @@ impl Front {
         let now = session.now();
         let latest = self.margin.before(now);
         let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
-        let line = Line::open(session, queue)?;
-        let is_of_weeks = provision::is_partitioned(queue)?;
-        let is_whole = line.is_none() || is_first || self.is_whole_due(now, chosen);
+        // Before the line is opened: a run that was noted may lie in a week that is new.
         let behind = match chosen {
             true => behind::take(session, queue)?,
             false => behind::noted(session, queue)?,
         };
+        let line = Line::open(session, queue)?;
+        let is_of_weeks = provision::is_partitioned(queue)?;
+        let is_whole = line.is_none() || is_first || self.is_whole_due(now, chosen);
         match &line {
             Some(line) => {
                 let horizon = is_of_weeks.then(|| now.plus_seconds(self.late() + HORIZON));
@@ -144,7 +145,9 @@ impl Front {
             walk.back(behind)?;
         }
         (self.floors, self.strays) = (walk.floors, in_line(walk.strays));
-        self.passed = Rc::default();
+        if !self.is_cut {
+            self.passed = Rc::default();
+        }
         self.look_for_overdue(line, now, is_whole, advances)?;
         if advances {
             self.advanced_at = Some(now);

@@ -26,14 +26,14 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use floor::Floor;
 use margin::Margin;
 use span::Span;
 
 use super::direct::line::Standing;
-use super::hand_out::{Claimed, Offer, Place};
+use super::hand_out::{Claimed, Offer, Place, Told};
 use super::sweep::Since;
 use crate::error::Result;
 use crate::pg::{Session, Timestamp, Uuid, aborts, lock};
@@ -63,6 +63,8 @@ const ASKS: f64 = 0.01;
 /// Seconds after which it tries again to hand out the strays, and how many times as long as trying took.
 const TRIES: f64 = 0.1;
 const TRIES_TIMES: f64 = 20.0;
+/// For how long at most, if each takes a statement on all weeks.
+const MOST: Duration = Duration::from_millis(5);
 /// Queues that a backend remembers.
 const QUEUES: usize = 256;
 
@@ -79,6 +81,8 @@ pub struct Front {
     strays: Rc<[Standing]>,
     /// Those that are not offered again before the next look.
     passed: Rc<HashSet<Uuid>>,
+    /// Whether that took so long that others were not offered at all.
+    is_cut: bool,
     tried_at: Option<Timestamp>,
     tried_seconds: f64,
     /// Whether anything was overdue, and where that begins.
@@ -311,6 +315,7 @@ impl Front {
         priority: Option<i16>,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
+        self.is_cut = false;
         let clock = Instant::now();
         let strays = Rc::clone(&self.strays);
         for stray in strays.iter() {
@@ -328,6 +333,10 @@ impl Front {
             if !is_tried_again || claimed.len() > before {
                 Rc::make_mut(&mut self.passed).insert(stray.run);
             }
+            if !is_tried_again && clock.elapsed() > MOST {
+                self.is_cut = true;
+                break;
+            }
         }
         self.tried_seconds += clock.elapsed().as_secs_f64();
         Ok(())
@@ -343,16 +352,26 @@ impl Front {
         claimed: &mut Vec<Claimed>,
     ) -> Result<bool> {
         let place = Place { priority, since: at, only: Some(run) };
-        let is_of_weeks = self.floors.iter().any(|floor| floor.week.is_some());
-        if is_of_weeks
-            && let Some(week) = Week::of(queue, run)?
-            && let (_, true) = offer.hand_out_of(session, &week, place, at, claimed)?
-        {
+        if self.floors.iter().all(|floor| floor.week.is_none()) {
+            offer.hand_out(session, queue, place, claimed)?;
             return Ok(true);
         }
-        offer.hand_out(session, queue, place, claimed)?;
-        // A statement on all weeks takes its time, and nearly always the run is gone.
-        Ok(!is_of_weeks)
+        let mut is_gone = false;
+        if let Some(weeks) = Week::of(queue, run)? {
+            is_gone = true;
+            for week in weeks {
+                match offer.hand_out_of(session, &week, place, at, claimed)?.1 {
+                    Told::All => return Ok(true),
+                    Told::NotThere => {}
+                    Told::Unclear => is_gone = false,
+                }
+            }
+        }
+        if !is_gone {
+            // A statement on all weeks takes its time: once a look is enough.
+            offer.hand_out(session, queue, place, claimed)?;
+        }
+        Ok(false)
     }
 }
 
