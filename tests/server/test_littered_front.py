@@ -280,7 +280,7 @@ def test_a_run_that_moves_to_its_week_meanwhile_is_found_within_a_second(connect
 
 
 def test_strays_that_take_statements_are_tried_in_turn(connect):
-    many, late, taker = 400, connect(autocommit=False), connect(autocommit=False)
+    many, late, taker = 990, connect(autocommit=False), connect(autocommit=False)
     with litter(connect, IN_WEEKS) as conn:
         conn.execute("create function public.nothing() returns trigger language plpgsql as 'begin return null; end'")
         conn.execute(
@@ -292,14 +292,14 @@ def test_strays_that_take_statements_are_tried_in_turn(connect):
         assert claim(taker) == ["tried"]
         look(conn, 4)
         assert strays(conn) == many + 1
-        costs = []
-        for _ in range(100):
+        costs, until = [], time.monotonic() + 2
+        while time.monotonic() < until:
             spawn(conn, "other")
             began = time.monotonic()
             assert claim(conn) == ["other"]
             costs.append(time.monotonic() - began)
-        # All of them together would take hundreds of milliseconds.
-        assert max(costs) < 0.2, costs
+        # All of them together would take some hundred milliseconds.
+        assert max(costs) < 0.1, sorted(costs)[-10:]
         taker.rollback()
         claimed_within(conn, "tried", 10)
         late.commit()
