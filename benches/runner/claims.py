@@ -91,7 +91,7 @@ class Claims:
                 self.grow(database, kind, there, size)
                 with self.server.connect(database) as db:
                     medians.append(median_of(db, "claim", kind, 200, 1, False))
-                    waiting = f"select count(*) from absurd.r_{kind} where state = 'pending'"
+                    waiting = f"select count(*) from absurd.r_{kind} where state = 'pending' and available_at <= now()"
                     there = db.execute(waiting).fetchone()[0]
             found[size] = statistics.median(medians)
         return found

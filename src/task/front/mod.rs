@@ -288,6 +288,7 @@ impl Front {
             floor.since = ended.min(latest).max(floor.since);
         }
         if !tries && !offer.is_met(claimed) {
+            self.is_cut = false;
             self.offer_strays(session, queue, offer, None, claimed)?;
         }
         if let Some(search) = search {
@@ -301,7 +302,7 @@ impl Front {
         let pause = TRIES.max(TRIES_TIMES * self.tried_seconds);
         let tries = !self.strays.is_empty() && !is_within(self.tried_at, pause, now);
         if tries {
-            (self.tried_at, self.tried_seconds) = (Some(now), 0.0);
+            (self.tried_at, self.tried_seconds, self.is_cut) = (Some(now), 0.0, false);
         }
         tries
     }
@@ -315,7 +316,6 @@ impl Front {
         priority: Option<i16>,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
-        self.is_cut = false;
         let clock = Instant::now();
         let strays = Rc::clone(&self.strays);
         for stray in strays.iter() {
