@@ -28,26 +28,27 @@ class Claims:
         self.sizes, self.top, self.history, self.asleep = sizes, top, history, asleep
         self.cleanups: dict[str, float] = {}
 
-    def make(self, database: str, kind: str) -> None:
-        """The queue of a kind, empty of work, with what lies beside the work."""
+    def make(self, database: str, kind: str, queue: str) -> None:
+        """A queue of a kind, empty of work, with what lies beside the work."""
         mode = "partitioned" if kind == "weeks" else "unpartitioned"
         with self.server.connect(database) as db:
-            db.execute("select absurd.create_queue(%s, %s)", [kind, mode])
+            db.execute("select absurd.create_queue(%s, %s)", [queue, mode])
             if kind == "weeks":
                 # The default partition has to be there for the tasks of other weeks.
                 db.execute("""select absurd.set_queue_policy(%s,
-                    '{"partition_lookahead": "182 days", "partition_lookback": "182 days"}')""", [kind])
-                db.execute("select absurd.ensure_partitions(%s)", [kind])
-                self.spread(db, kind)
+                    '{"partition_lookahead": "182 days", "partition_lookback": "182 days"}')""", [queue])
+                db.execute("select absurd.ensure_partitions(%s)", [queue])
+                self.spread(db, queue)
             if kind == "history":
-                self.past(db, database)
-                self.server.settle_queue(database, kind)
-                with self.book.part(f"cleanup {database}"):
-                    self.cleanups[database] = cleanup_time(self.server, database, kind)
+                self.past(db, database, queue)
+                self.server.settle_queue(database, queue)
+                if queue == kind:
+                    with self.book.part(f"cleanup {database}"):
+                        self.cleanups[database] = cleanup_time(self.server, database, queue)
             if kind == "asleep" and database == "ours":
-                db.execute("call bench.fill(%s, %s, '{\"delay_seconds\": 86400}')", [kind, self.asleep])
+                db.execute("call bench.fill(%s, %s, '{\"delay_seconds\": 86400}')", [queue, self.asleep])
             elif kind == "asleep":
-                db.execute("call bench.fill_rows(%s, %s, 'sleeping')", [kind, self.asleep])
+                db.execute("call bench.fill_rows(%s, %s, 'sleeping')", [queue, self.asleep])
 
     @staticmethod
     def spread(db, queue: str) -> None:
@@ -57,44 +58,59 @@ class Claims:
             db.execute("select absurd.spawn_task(%s, 'task', '{\"n\": 1}')", [queue])
         db.execute("select set_config('absurd.fake_now', '', false)")
 
-    def past(self, db, database: str) -> None:
+    def past(self, db, database: str, queue: str) -> None:
         """Finished tasks: first six thousand that ended 40 days ago, for cleanup, then those that stay."""
         if database == "reference":
-            db.execute("call bench.fill_rows('history', 6000, 'completed', '40 days')")
-            db.execute("call bench.fill_rows('history', %s, 'completed', '1 day')", [self.history])
+            db.execute("call bench.fill_rows(%s, 6000, 'completed', '40 days')", [queue])
+            db.execute("call bench.fill_rows(%s, %s, 'completed', '1 day')", [queue, self.history])
             return
         db.execute("select set_config('absurd.fake_now', (now() - interval '40 days')::text, false)")
-        db.execute("call bench.work('history', 6000)")
+        db.execute("call bench.work(%s, 6000)", [queue])
         db.execute("select set_config('absurd.fake_now', '', false)")
-        db.execute("call bench.work('history', %s)", [self.history])
+        db.execute("call bench.work(%s, %s)", [queue, self.history])
 
-    def grow(self, database: str, kind: str, there: int, size: int) -> None:
+    def grow(self, database: str, kind: str, queue: str, size: int) -> None:
+        """Spawns as many as the queue lacks."""
         with self.server.connect(database) as db:
+            ready = f"select count(*) from absurd.r_{queue} where state = 'pending' and available_at <= now()"
+            lacks = size - db.execute(ready).fetchone()[0]
             if database == "ours":
-                db.execute("call bench.fill(%s, %s, '{}', %s::jsonb)",
-                           [kind, size - there, RULE if kind == "rules" else None])
+                db.execute("call bench.fill(%s, %s, '{}', %s::jsonb)", [queue, lacks, RULE if kind == "rules" else None])
             else:
                 db.execute("call bench.fill_rows(%s, %s, 'pending', '0', %s::jsonb)",
-                           [kind, size - there, '{"max_delay": 864000}' if kind == "rules" else None])
-        self.server.settle_queue(database, kind)
+                           [queue, lacks, '{"max_delay": 864000}' if kind == "rules" else None])
+        self.server.settle_queue(database, queue)
 
-    def at_each_size(self, database: str, kind: str, sizes: list[int]) -> dict[int, float]:
-        """Microseconds of a claim of one at each backlog. Measuring takes some 220 away; they are put back.
+    def time(self, database: str, kind: str, queue: str, size: int) -> float:
+        """Microseconds of a claim of one at a backlog: the median of 200, or of five that take long."""
+        self.grow(database, kind, queue, size)
+        with self.server.connect(database) as db:
+            return median_of(db, "claim", queue, 200, 1, False)
 
-        Two hundred claims of ours take ten milliseconds, in which the machine may be twice as fast or slow as
-        in the next ten: so they are timed in several rounds, of which the median counts."""
-        rounds = 1 if self.book.quick or database != "ours" else ROUNDS
-        found, there = {}, 0
-        for size in sizes:
-            medians = []
-            for _ in range(rounds):
-                self.grow(database, kind, there, size)
-                with self.server.connect(database) as db:
-                    medians.append(median_of(db, "claim", kind, 200, 1, False))
-                    waiting = f"select count(*) from absurd.r_{kind} where state = 'pending' and available_at <= now()"
-                    there = db.execute(waiting).fetchone()[0]
-            found[size] = statistics.median(medians)
-        return found
+    def ours(self, kind: str, sizes: list[int]) -> dict[int, float]:
+        """The same of ours at each backlog.
+
+        Two hundred claims take ten milliseconds, and the machine may be twice as fast or slow some seconds
+        later. So the smallest backlog and the largest are two queues, timed in turn in some rounds, of which
+        the median counts."""
+        small, found = f"{kind}_small", {}
+        self.make("ours", kind, kind)
+        self.make("ours", kind, small)
+        for size in sizes[1:-1]:
+            found[size] = self.time("ours", kind, kind, size)
+        ends = {sizes[0]: small, sizes[-1]: kind}
+        rounds = [{size: self.time("ours", kind, queue, size) for size, queue in ends.items()}
+                  for _ in range(1 if self.book.quick else ROUNDS)]
+        self.book.keep(1, f"{kind} rounds", rounds)
+        self.server.run("ours", "select absurd.drop_queue(%s)", small)
+        for size in ends:
+            found[size] = statistics.median(times[size] for times in rounds)
+        return dict(sorted(found.items()))
+
+    def theirs(self, kind: str, sizes: list[int]) -> dict[int, float]:
+        """The same of the reference."""
+        self.make("reference", kind, kind)
+        return {size: self.time("reference", kind, kind, size) for size in sizes}
 
     def measure(self) -> None:
         for kind, words in KINDS.items():
@@ -113,16 +129,14 @@ class Claims:
         small = book.row(1, f"{named}: at 1k", ">=", 8)
         large = book.row(1, f"{named}: at {size}", ">=", 5000, note=mark)
         with book.part(f"line 1 {kind}", flat, small, large):
-            self.make("ours", kind)
-            ours = self.at_each_size("ours", kind, sizes)
+            ours = self.ours(kind, sizes)
             flat.figure = ours[top] / ours[1000]
             flat.ours = f"{us(ours[1000])} -> {us(ours[top])}"
             small.ours, large.ours = us(ours[1000]), us(ours[top])
             book.keep(1, kind, {"ours": ours})
             if kind == "plain":
                 book.curve["absurd"] = list(ours.items())
-            self.make("reference", kind)
-            theirs = self.at_each_size("reference", kind, sizes)
+            theirs = self.theirs(kind, sizes)
             flat.other = f"{us(theirs[1000])} -> {us(theirs[top])}"
             small.other, large.other = us(theirs[1000]), us(theirs[top])
             small.figure, large.figure = theirs[1000] / ours[1000], theirs[top] / ours[top]
