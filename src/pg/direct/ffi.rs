@@ -3,8 +3,9 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::{
-    CmdType, Datum, EState, IndexScanDesc, List, MemoryContext, Oid, PartitionDesc, Relation,
-    ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
+    Buffer, BufferAccessStrategy, CmdType, Datum, EState, ForkNumber, IndexScanDesc, List,
+    MemoryContext, Oid, Page, PartitionDesc, ReadBufferMode, RelFileNode, Relation, ResultRelInfo,
+    ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
     TupleTableSlotOps,
 };
 
@@ -74,6 +75,36 @@ unsafe extern "C-unwind" {
         procedure: Oid,
         argument: Datum,
     );
+
+    pub fn RelationGetNumberOfBlocksInFork(table: Relation, fork: ForkNumber::Type) -> u32;
+    pub fn GetPageWithFreeSpace(table: Relation, need: usize) -> u32;
+    pub fn RecordPageWithFreeSpace(table: Relation, page: u32, room: usize);
+    pub fn ConditionalLockRelationForExtension(table: Relation, lock: c_int) -> bool;
+    pub fn UnlockRelationForExtension(table: Relation, lock: c_int);
+    pub fn ReadBuffer(table: Relation, page: u32) -> Buffer;
+    pub fn ReadBufferExtended(
+        table: Relation,
+        fork: ForkNumber::Type,
+        page: u32,
+        mode: ReadBufferMode::Type,
+        strategy: BufferAccessStrategy,
+    ) -> Buffer;
+    pub fn ReadRecentBuffer(
+        file: RelFileNode,
+        fork: ForkNumber::Type,
+        page: u32,
+        recent: Buffer,
+    ) -> bool;
+    pub fn BufferGetBlockNumber(buffer: Buffer) -> u32;
+    pub fn ReleaseBuffer(buffer: Buffer);
+    pub fn UnlockReleaseBuffer(buffer: Buffer);
+    pub fn MarkBufferDirty(buffer: Buffer);
+    pub fn PageInit(page: Page, size: usize, special: usize);
+    pub fn heap_compute_data_size(
+        descriptor: TupleDesc,
+        values: *mut Datum,
+        is_null: *mut bool,
+    ) -> usize;
 
     pub fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
     pub fn GetTransactionSnapshot() -> Snapshot;

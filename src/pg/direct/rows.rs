@@ -1,24 +1,16 @@
-//! Finding, reading, locking, inserting and changing rows.
+//! Reading, inserting and changing rows.
 
-use std::cell::Cell;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
 use super::hold::Tid;
-use super::index::{Key, Which, scan_keys};
 use super::table::{Table, Writing};
 use super::{compiled, ffi};
 use crate::error::{Error, Result};
 use crate::pg::Session;
 use crate::pg::ereport::guarded;
-use crate::pg::session::blocks;
 use crate::pg::value::{Column, Param};
-
-/// The most conditions that a search has.
-const KEYS: usize = 3;
-
-pub(super) const FORWARD: pg_sys::ScanDirection::Type = pg_sys::ScanDirection::ForwardScanDirection;
 
 /// What came of changing a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +20,7 @@ pub enum Change {
     Elsewhere,
 }
 
-/// A search through an index. It ends with the call or by [`Scan::end`].
-pub struct Scan<'t> {
-    table: &'t Table,
-    scan: pg_sys::IndexScanDesc,
-}
-
-thread_local! {
-    static SEARCHED: Cell<i64> = const { Cell::new(0) };
-}
-
-pub(super) fn count_searched(blocks: i64) {
-    SEARCHED.set(SEARCHED.get() + blocks);
-}
-
 impl Session {
-    /// Blocks that the backend's direct searches have looked at since it began.
-    pub fn blocks_searched(&self) -> i64 {
-        SEARCHED.get()
-    }
-
     /// Runs `f` with a snapshot of what is committed now and of what the transaction has done so far,
     /// as a statement would have it.
     ///
@@ -66,63 +39,6 @@ impl Session {
 }
 
 impl Table {
-    /// Begins a search; none when the index cannot be relied upon.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn scan(&self, which: Which, keys: &[Key]) -> Result<Option<Scan<'_>>> {
-        let Some(index) = self.index(which)? else { return Ok(None) };
-        // SAFETY: table and index are open and a snapshot is active. The closure's frame is plain.
-        let scan = unsafe { guarded(|| self.begin_scan(index, keys, ffi::GetActiveSnapshot()))? };
-        Ok(Some(Scan { table: self, scan }))
-    }
-
-    pub(super) unsafe fn begin_scan(
-        &self,
-        index: pg_sys::Relation,
-        keys: &[Key],
-        snapshot: pg_sys::Snapshot,
-    ) -> pg_sys::IndexScanDesc {
-        let count = keys.len().min(KEYS);
-        let mut space = [pg_sys::ScanKeyData::default(); KEYS];
-        // SAFETY: runs under `guarded`; the scan copies the keys.
-        unsafe {
-            scan_keys(index, keys, &mut space);
-            let scan = ffi::index_beginscan(self.relation, index, snapshot, count as i32, 0);
-            ffi::index_rescan(scan, space.as_mut_ptr(), count as i32, null_mut(), 0);
-            scan
-        }
-    }
-
-    /// Reads the first row that an index has for the keys; none when the index cannot be relied upon.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn first(&self, which: Which, keys: &[Key]) -> Result<Option<bool>> {
-        let Some(index) = self.index(which)? else { return Ok(None) };
-        let before = blocks();
-        // SAFETY: as in `scan`.
-        let found = unsafe {
-            guarded(|| {
-                let scan = self.begin_scan(index, keys, ffi::GetActiveSnapshot());
-                let found = ffi::index_getnext_slot(scan, FORWARD, self.row);
-                ffi::index_endscan(scan);
-                found
-            })?
-        };
-        count_searched(blocks() - before);
-        self.is_fresh.set(found);
-        Ok(Some(found))
-    }
-
-    /// Reads the row with a key; none when the index cannot be relied upon.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn find(&self, keys: &[Key]) -> Result<Option<bool>> {
-        self.first(Which::PrimaryKey, keys)
-    }
-
     /// Reads a row that was read before; false when it is not visible any longer.
     ///
     /// # Errors
@@ -203,6 +119,7 @@ impl Table {
                 self.give(writing, values);
                 ffi::ExecStoreVirtualTuple(new);
                 self.check(writing);
+                self.make_room(writing);
                 if let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert {
                     insert(self.relation, new, ffi::GetCurrentCommandId(true), 0, null_mut());
                 }
@@ -238,6 +155,7 @@ impl Table {
                 ffi::ExecStoreVirtualTuple(new);
                 ffi::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
                 self.check(writing);
+                self.make_room_beside(writing);
                 let mut indexes = false;
                 let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
                     return (pg_sys::TM_Result::TM_Updated, indexes);
@@ -371,30 +289,5 @@ impl Table {
                 ffi::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
         }
-    }
-}
-
-impl Scan<'_> {
-    /// Reads the next row into the table's place for it; false at the end.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn next(&self) -> Result<bool> {
-        let before = blocks();
-        // SAFETY: the scan is open; the closure's frame is plain.
-        let found =
-            unsafe { guarded(|| ffi::index_getnext_slot(self.scan, FORWARD, self.table.row)) };
-        count_searched(blocks() - before);
-        self.table.is_fresh.set(matches!(found, Ok(true)));
-        found
-    }
-
-    /// Ends the search; the row that was read last stays.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn end(self) -> Result<()> {
-        // SAFETY: the scan is open and not used again.
-        unsafe { guarded(|| ffi::index_endscan(self.scan)) }
     }
 }

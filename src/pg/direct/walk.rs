@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 
 use super::ffi;
 use super::index::{Key, Which};
-use super::rows::{FORWARD, count_searched};
+use super::scan::{FORWARD, count_searched};
 use super::table::Table;
 use crate::error::Result;
 use crate::pg::ereport::guarded;

@@ -1,0 +1,143 @@
+"""Pages for new row versions: whoever fills pages has the next one in hand before it is needed, so that
+nobody waits for whoever makes a table longer just then; and tables are no longer for it."""
+
+import random
+
+import pytest
+
+# Enough for some pages of each table.
+MANY = 150
+TABLES = {"t": "task_id", "r": "run_id"}
+SPAWN, CLAIM = "spawn", "claim"
+
+
+@pytest.fixture
+def queue(conn):
+    name = f"room_{conn.execute('select count(*) from absurd.queues').fetchone()[0]}"
+    conn.execute("select absurd.create_queue(%s)", (name,))
+    return name
+
+
+def spawn(worker, queue, params="{}"):
+    statement = "select task_id, run_id from absurd.spawn_task(%s, 'task', %s)"
+    return worker.execute(statement, (queue, params)).fetchone()
+
+
+def claim(worker, queue):
+    statement = "select task_id, run_id from absurd.claim_task(%s, 'worker', 600, 1)"
+    return worker.execute(statement, (queue,)).fetchone()
+
+
+def page_of(conn, name, ids):
+    table, _, queue = name.partition("_")
+    statement = f"select (ctid::text::point)[0]::int from absurd.{name} where {TABLES[table]} = %s"
+    return conn.execute(statement, (ids[list(TABLES).index(table)],)).fetchone()[0]
+
+
+def pages(conn, name):
+    size = "select pg_relation_size(%s::regclass)::int / current_setting('block_size')::int"
+    return conn.execute(size, (f"absurd.{name}",)).fetchone()[0]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("verb", [spawn, claim])
+def test_the_next_page_is_there_before_it_is_needed(conn, connect, queue, verb, table):
+    name = f"{table}_{queue}"
+    if verb is claim:
+        for _ in range(4 * MANY):
+            spawn(conn, queue)
+        # Somebody sees the runs as they are, so that no room is made where they lie.
+        holder = connect(autocommit=False)
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select 1")
+    workers = [connect(), connect()]
+    # Where rows were put, and the pages that each worker came to beside them.
+    seen, came = set(), {worker: [] for worker in workers}
+    if verb is claim:
+        seen.update(range(pages(conn, name)))
+    for _ in range(2 * MANY):
+        for worker in workers:
+            before = pages(conn, name)
+            page = page_of(conn, name, verb(worker, queue))
+            if page not in seen:
+                seen.add(page)
+                came[worker].append((page, before))
+    for found in came.values():
+        # With the first page that it fills, a worker is found to be one who does.
+        assert len(found) > 2
+        assert [page for page, before in found[2:] if page >= before] == []
+
+
+def test_pages_are_filled(conn, connect, queue):
+    workers = [connect() for _ in range(3)]
+    for _ in range(2 * MANY):
+        for worker in workers:
+            spawn(worker, queue)
+    for table in TABLES:
+        name = f"{table}_{queue}"
+        # As many as one session alone fills, one that each has begun and one that each has in hand.
+        alone = f"create table public.alone_{name} (like absurd.{name}) with (fillfactor = 70)"
+        conn.execute(alone)
+        conn.execute(f"insert into public.alone_{name} select * from absurd.{name}")
+        statement = "select pg_relation_size(%s::regclass)::int / current_setting('block_size')::int"
+        least = conn.execute(statement, (f"public.alone_{name}",)).fetchone()[0]
+        assert least > 10
+        assert least <= pages(conn, name) <= least + 2 * len(workers) + 1
+
+
+def test_who_only_comes_by_takes_no_page(connect, queue):
+    for _ in range(20):
+        worker = connect()
+        spawn(worker, queue)
+        spawn(worker, queue)
+        worker.close()
+    conn = connect()
+    assert all(pages(conn, f"{table}_{queue}") <= 2 for table in TABLES)
+
+
+def test_freed_room_is_used_again(conn, connect, queue):
+    worker = connect()
+    for _ in range(4 * MANY):
+        spawn(worker, queue)
+    for table in TABLES:
+        name = f"{table}_{queue}"
+        conn.execute(f"delete from absurd.{name}")
+        conn.execute(f"vacuum (truncate off) absurd.{name}")
+    before = [pages(conn, f"{table}_{queue}") for table in TABLES]
+    for _ in range(3 * MANY):
+        spawn(worker, queue)
+    assert [pages(conn, f"{table}_{queue}") for table in TABLES] == before
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "delete from absurd.{name}; vacuum absurd.{name}",
+        "truncate absurd.{name}",
+        "vacuum full absurd.{name}",
+        "alter table absurd.{name} set (fillfactor = 10)",
+        "alter table absurd.{name} reset (fillfactor)",
+    ],
+    ids=["shorter", "emptied", "written anew", "little in a page", "much in a page"],
+)
+def test_what_becomes_of_the_table_is_minded(conn, connect, queue, how):
+    worker = connect()
+    for _ in range(MANY):
+        spawn(worker, queue)
+    for table in TABLES:
+        for statement in how.format(name=f"{table}_{queue}").split("; "):
+            conn.execute(statement)
+    spawned = [spawn(worker, queue)[1] for _ in range(2 * MANY)]
+    claimed = {claim(worker, queue)[1] for _ in range(2 * MANY)}
+    there = {row for (row,) in conn.execute(f"select run_id from absurd.r_{queue}")}
+    assert set(spawned) <= there and claimed <= there and len(claimed) == 2 * MANY
+
+
+def test_rows_too_long_for_a_page(conn, connect, queue):
+    worker = connect()
+    noise = random.Random(4)
+    for size in [10, 1500, 2500, 20_000] * 20:
+        text = "".join(noise.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(size))
+        spawn(worker, queue, f'{{"text": "{text}"}}')
+    statement = f"select length(params->>'text') from absurd.t_{queue} order by task_id"
+    assert [size for (size,) in conn.execute(statement)] == [10, 1500, 2500, 20_000] * 20
