@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::pg_sys::{
     Buffer, BufferAccessStrategy, CmdType, Datum, EState, ForkNumber, IndexScanDesc, List,
-    MemoryContext, Oid, Page, PartitionDesc, ReadBufferMode, RelFileNode, Relation, ResultRelInfo,
+    MemoryContext, Oid, PartitionDesc, ReadBufferMode, RelFileNode, Relation, ResultRelInfo,
     ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
     TupleTableSlotOps,
 };
@@ -98,8 +98,6 @@ unsafe extern "C-unwind" {
     pub fn BufferGetBlockNumber(buffer: Buffer) -> u32;
     pub fn ReleaseBuffer(buffer: Buffer);
     pub fn UnlockReleaseBuffer(buffer: Buffer);
-    pub fn MarkBufferDirty(buffer: Buffer);
-    pub fn PageInit(page: Page, size: usize, special: usize);
     pub fn heap_compute_data_size(
         descriptor: TupleDesc,
         values: *mut Datum,

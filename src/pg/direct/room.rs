@@ -3,12 +3,12 @@
 //! When a page is full and the free space map knows no other, Postgres makes a table one page longer, and
 //! whoever else has come that far waits for the lock on that: with as many backends as share a queue, a
 //! spawn, and now and then a claim, waited for another to be given its turn by the machine. So a backend that
-//! fills pages takes the next one while there is room in the one before, and when somebody else is making
-//! the table longer just then, it takes it with one of its next rows.
+//! fills pages takes the next one as soon as it comes to one, and when somebody else is making the table longer
+//! just then, with one of its next rows. Only for the last few rows would be too late: where many share a
+//! processor, whoever holds the lock is now and then without one for longer than that.
 //!
-//! A page in hand is marked as full in the free space map, so that nobody is sent there; one that was never
-//! used is found by the next vacuum. It is a suggestion all along: Postgres looks for itself whether a row
-//! fits in.
+//! A page in hand is a suggestion. Nothing keeps others away, Postgres looks for itself whether a row fits
+//! in, and what is not used the free space map has already or gets with the next vacuum.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,6 +37,10 @@ const LONGEST: usize = 2032;
 /// its list take some, up to an eighth of all that it can have (nearlyEmptyFreeSpace of hio.c).
 const EMPTY: usize = PAGE - aligned(HEADER + ITEM) - PLACES / 8 * ITEM;
 const PLACES: usize = (PAGE - HEADER) / (aligned(ROW) + ITEM);
+
+/// A page in hand has so much room beyond what a row takes, some four to seven rows, when it is taken and
+/// again when as much is left in the one before: others may be sent there, too.
+const SPARE: usize = 1024;
 
 /// What is remembered of so many tables, of some 16 bytes each.
 const MOST: usize = 1024;
@@ -73,33 +77,61 @@ impl Table {
     /// # Safety
     /// To be called under `guarded`, with the row in its slot.
     pub(super) unsafe fn make_room(&self, writing: Writing) {
-        // SAFETY: the caller's promise. Nothing in here calls back, so the map is free to be borrowed, and
-        // not borrowed when Postgres raises an error.
+        // SAFETY: the caller's promise. The map is not borrowed when Postgres may raise an error.
         unsafe {
             let file = (*self.relation).rd_node.relNode.to_u32();
-            let mut page = current_page(self.relation);
             let known = PAGES.with_borrow(|pages| pages.get(&file).copied());
-            let mut ahead = known.unwrap_or(Ahead::begin(page));
-            if page == NONE && ahead.fills {
-                // Postgres forgets it when something of the table has changed.
-                page = self.go_on_with(ahead.current);
-            }
-            if ahead.next != NONE && (page == NONE || self.is_full(page, &mut ahead, writing)) {
-                page = self.go_on_with(ahead.next);
-                ahead.next = NONE;
-            }
-            ahead.fills |= page != NONE && ahead.current != NONE && page != ahead.current;
-            ahead.current = page;
-            if ahead.fills && ahead.next == NONE && page != NONE {
-                let need = self.length(writing).map(|length| self.room_for(length));
-                ahead.next = need.map_or(NONE, |need| take(self.relation, need));
-            }
+            let mut ahead = known.unwrap_or(Ahead::begin(current_page(self.relation)));
+            self.look_ahead(&mut ahead, writing);
             PAGES.with_borrow_mut(|pages| {
                 if pages.len() >= MOST && !pages.contains_key(&file) {
-                    pages.clear();
+                    pages.retain(|_, ahead| ahead.next != NONE);
+                    if pages.len() >= MOST {
+                        pages.clear();
+                    }
                 }
                 pages.insert(file, ahead);
             });
+        }
+    }
+
+    unsafe fn look_ahead(&self, ahead: &mut Ahead, writing: Writing) {
+        let table = self.relation;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut page = current_page(table);
+            if page == NONE && ahead.fills {
+                // Postgres forgets it when something of the table has changed.
+                page = go_on_with(table, ahead.current);
+            }
+            ahead.fills |= page != NONE && ahead.current != NONE && page != ahead.current;
+            ahead.current = page;
+            if page == NONE || !ahead.fills {
+                return;
+            }
+            let left = room(table, page, &mut ahead.buffer);
+            if ahead.next != NONE && left >= self.room_for(LONGEST) + SPARE {
+                return;
+            }
+            // Where the length is not known, Postgres sees for itself.
+            let Some(length) = self.length(writing) else { return };
+            let need = self.room_for(length);
+            if left < need {
+                // A shorter row may go there yet.
+                ffi::RecordPageWithFreeSpace(table, page, left);
+                let mut next = std::mem::replace(&mut ahead.next, NONE);
+                if !has_room(table, next, need) {
+                    next = take(table, page, need);
+                }
+                if next != NONE {
+                    ahead.current = go_on_with(table, next);
+                }
+                return;
+            }
+            let more = (need + SPARE).min(EMPTY);
+            if ahead.next == NONE || left < more && !has_room(table, ahead.next, more) {
+                ahead.next = take(table, page, more);
+            }
         }
     }
 
@@ -115,36 +147,6 @@ impl Table {
             if beside < LONGEST && self.length(writing).is_some_and(|length| length > beside) {
                 self.make_room(writing);
             }
-        }
-    }
-
-    /// Lets Postgres look at a page first; at none when the table has become shorter.
-    unsafe fn go_on_with(&self, page: u32) -> u32 {
-        // SAFETY: an open relation, whose file has been opened when its length has been asked for.
-        unsafe {
-            if page >= ffi::RelationGetNumberOfBlocksInFork(self.relation, MAIN) {
-                return NONE;
-            }
-            if let Some(file) = (*self.relation).rd_smgr.as_mut() {
-                file.smgr_targblock = page;
-            }
-            page
-        }
-    }
-
-    /// Whether the row to write does not go into a page any more. Postgres sees for itself where its length
-    /// is not known.
-    unsafe fn is_full(&self, page: u32, ahead: &mut Ahead, writing: Writing) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let room = room(self.relation, page, &mut ahead.buffer);
-            let is_full = room < self.room_for(LONGEST)
-                && self.length(writing).is_some_and(|length| room < self.room_for(length));
-            if is_full {
-                // A shorter row may go there yet.
-                ffi::RecordPageWithFreeSpace(self.relation, page, room);
-            }
-            is_full
         }
     }
 
@@ -179,31 +181,54 @@ unsafe fn current_page(table: pg_sys::Relation) -> u32 {
     unsafe { (*table).rd_smgr.as_ref().map_or(NONE, |file| file.smgr_targblock) }
 }
 
-/// Takes a page with `need` bytes, or makes the table longer by one; none when somebody else does so now.
-unsafe fn take(table: pg_sys::Relation, need: usize) -> u32 {
+/// Lets Postgres look at a page first; at none when the table has become shorter.
+unsafe fn go_on_with(table: pg_sys::Relation, page: u32) -> u32 {
+    // SAFETY: an open relation, whose file is open when its length has been asked for.
+    unsafe {
+        if !is_there(table, page) {
+            return NONE;
+        }
+        if let Some(file) = (*table).rd_smgr.as_mut() {
+            file.smgr_targblock = page;
+        }
+        page
+    }
+}
+
+unsafe fn is_there(table: pg_sys::Relation, page: u32) -> bool {
+    // SAFETY: an open relation, locked: nobody makes it shorter now.
+    page != NONE && unsafe { page < ffi::RelationGetNumberOfBlocksInFork(table, MAIN) }
+}
+
+unsafe fn has_room(table: pg_sys::Relation, page: u32, need: usize) -> bool {
+    // SAFETY: the caller's open relation.
+    unsafe { is_there(table, page) && room(table, page, &mut 0) >= need }
+}
+
+/// Takes another page with `need` bytes than the current one, or makes the table longer by one; none when
+/// somebody else does so now.
+unsafe fn take(table: pg_sys::Relation, current: u32, need: usize) -> u32 {
     // SAFETY: the caller's open relation.
     unsafe {
         for _ in 0..OFFERS {
             let page = ffi::GetPageWithFreeSpace(table, need);
-            if page == NONE || page >= ffi::RelationGetNumberOfBlocksInFork(table, MAIN) {
+            if !is_there(table, page) {
                 break;
             }
-            // Nobody else is to be sent there, and nobody at all if the map was wrong.
-            ffi::RecordPageWithFreeSpace(table, page, 0);
-            if room(table, page, &mut 0) >= need {
+            let room = room(table, page, &mut 0);
+            if page != current && room >= need {
                 return page;
             }
+            ffi::RecordPageWithFreeSpace(table, page, room);
         }
         let lock = pg_sys::ExclusiveLock as i32;
         if !ffi::ConditionalLockRelationForExtension(table, lock) {
             return NONE;
         }
-        // As Postgres itself makes a table longer by more than it needs at once: the page's first row
-        // describes it in the write-ahead log.
+        // As RelationAddExtraBlocks has it: the page stays as it is, all zeros, for whoever puts the first row
+        // there, and for the vacuum that finds it unused.
         let how = pg_sys::ReadBufferMode::RBM_ZERO_AND_LOCK;
         let buffer = ffi::ReadBufferExtended(table, MAIN, NONE, how, null_mut());
-        ffi::PageInit(pg_sys::BufferGetPage(buffer), PAGE, 0);
-        ffi::MarkBufferDirty(buffer);
         let page = ffi::BufferGetBlockNumber(buffer);
         ffi::UnlockReleaseBuffer(buffer);
         ffi::UnlockRelationForExtension(table, lock);
@@ -234,7 +259,9 @@ unsafe fn room_in(buffer: pg_sys::Buffer) -> usize {
         let upper = usize::from((&raw const (*page).pd_upper).read_volatile());
         // A page of nothing but zeros is made one when it is first used.
         let free = if upper == 0 { PAGE - HEADER } else { upper.saturating_sub(lower) };
-        free.saturating_sub(ITEM)
+        let may_reuse = (*page).pd_flags & pg_sys::PD_HAS_FREE_LINES as u16 != 0;
+        let has_place = may_reuse || lower < HEADER + PLACES * ITEM;
+        if has_place { free.saturating_sub(ITEM) } else { 0 }
     }
 }
 
