@@ -52,6 +52,24 @@ begin
     end loop;
 end $$;
 
+-- Microseconds of claims of one, one from each of the queues in turn.
+create procedure bench.claim_in_turn(p_queues text[], p_calls int, inout p_us float8[])
+language plpgsql as $$
+declare began timestamptz; ended timestamptz; got int; queue text;
+begin
+    p_us := '{}';
+    for i in 1 .. p_calls loop
+        foreach queue in array p_queues loop
+            began := clock_timestamp();
+            select count(*) into got from absurd.claim_task(queue, 'worker', 3600, 1);
+            ended := clock_timestamp();
+            assert got = 1, 'claimed ' || got;
+            p_us := array_append(p_us, extract(epoch from ended - began)::float8 * 1e6);
+            commit;
+        end loop;
+    end loop;
+end $$;
+
 create procedure bench.checkpoint(p_queue text, p_calls int, inout p_us float8[])
 language plpgsql as $$
 declare began timestamptz; ended timestamptz; run uuid; task uuid;
