@@ -2,16 +2,14 @@
 nobody waits for whoever makes a table longer just then; and tables are no longer for it."""
 
 import random
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
 # Enough for some pages of each table.
 MANY = 150
 TABLES = {"t": "task_id", "r": "run_id"}
-SPAWN, CLAIM = "spawn", "claim"
 
 
 @pytest.fixture
@@ -35,14 +33,14 @@ def claim(worker, queue):
 
 
 def page_of(conn, name, ids):
-    table, _, queue = name.partition("_")
+    table = name[0]
     statement = f"select (ctid::text::point)[0]::int from absurd.{name} where {TABLES[table]} = %s"
     return conn.execute(statement, (ids[list(TABLES).index(table)],)).fetchone()[0]
 
 
-def pages(conn, name):
+def pages(conn, name, schema="absurd"):
     size = "select pg_relation_size(%s::regclass)::int / current_setting('block_size')::int"
-    return conn.execute(size, (f"absurd.{name}",)).fetchone()[0]
+    return conn.execute(size, (f"{schema}.{name}",)).fetchone()[0]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -74,36 +72,18 @@ def test_the_next_page_is_there_before_it_is_needed(conn, connect, queue, verb, 
         assert [page for page, before in found[2:] if page >= before] == []
 
 
-def together(workers, what):
-    """Lets each worker do something in a thread of its own."""
-    failed = []
-
-    def one(worker):
-        try:
-            what(worker)
-        except psycopg.Error as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=one, args=(worker,)) for worker in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
-
-
 def test_pages_are_filled(conn, connect, queue):
     workers = [connect() for _ in range(4)]
-    together(workers, lambda worker: [spawn(worker, queue) for _ in range(2 * MANY)])
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(lambda worker: [spawn(worker, queue) for _ in range(2 * MANY)], workers))
     for table in TABLES:
         name = f"{table}_{queue}"
         assert conn.execute(f"select count(*) from absurd.{name}").fetchone()[0] == 2 * MANY * len(workers)
         # As many as one session alone fills, one that each has begun and one that each has in hand. Who waits
         # all the same makes the table longer by twenty for each who waits with it, as Postgres does.
-        conn.execute(f"create table public.alone_{name} (like absurd.{name}) with (fillfactor = 70)")
-        conn.execute(f"insert into public.alone_{name} select * from absurd.{name}")
-        statement = "select pg_relation_size(%s::regclass)::int / current_setting('block_size')::int"
-        least = conn.execute(statement, (f"public.alone_{name}",)).fetchone()[0]
+        conn.execute(f"create table public.{name} (like absurd.{name}) with (fillfactor = 70)")
+        conn.execute(f"insert into public.{name} select * from absurd.{name}")
+        least = pages(conn, name, "public")
         assert least > 10
         assert least <= pages(conn, name) <= least + 2 * len(workers) + 20 * (len(workers) - 1)
 
@@ -124,7 +104,7 @@ def empty(conn, name, how="(verbose, truncate off)"):
     said = []
     conn.add_notice_handler(lambda notice: said.append(notice.message_primary + (notice.message_detail or "")))
     until = time.monotonic() + 60
-    while not any(f"{name}" in text and " 0 are dead but not yet removable" in text for text in said):
+    while not any(name in text and " 0 are dead but not yet removable" in text for text in said):
         assert time.monotonic() < until, said
         said.clear()
         conn.execute(f"vacuum {how} absurd.{name}")
@@ -150,7 +130,7 @@ def test_freed_room_is_used_again(conn, connect, queue):
     for _ in range(8 * MANY):
         spawn(worker, queue)
     # All that anybody had in hand is there again, but for a page that is not filled to the end.
-    assert [0 <= pages(conn, name) - old <= 1 for name, old in zip(names, before)] == [True, True]
+    assert all(0 <= pages(conn, name) - old <= 1 for name, old in zip(names, before))
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -100,9 +100,10 @@ impl Table {
         // SAFETY: the caller's promise.
         unsafe {
             let mut page = current_page(table);
-            if page == NONE && ahead.fills {
+            if page == NONE && ahead.fills && is_there(table, ahead.current) {
                 // Postgres forgets it when something of the table has changed.
-                page = go_on_with(table, ahead.current);
+                page = ahead.current;
+                go_on_with(table, page);
             }
             ahead.fills |= page != NONE && ahead.current != NONE && page != ahead.current;
             ahead.current = page;
@@ -124,7 +125,8 @@ impl Table {
                     next = take(table, page, need);
                 }
                 if next != NONE {
-                    ahead.current = go_on_with(table, next);
+                    ahead.current = next;
+                    go_on_with(table, next);
                 }
                 return;
             }
@@ -181,17 +183,11 @@ unsafe fn current_page(table: pg_sys::Relation) -> u32 {
     unsafe { (*table).rd_smgr.as_ref().map_or(NONE, |file| file.smgr_targblock) }
 }
 
-/// Lets Postgres look at a page first; at none when the table has become shorter.
-unsafe fn go_on_with(table: pg_sys::Relation, page: u32) -> u32 {
-    // SAFETY: an open relation, whose file is open when its length has been asked for.
-    unsafe {
-        if !is_there(table, page) {
-            return NONE;
-        }
-        if let Some(file) = (*table).rd_smgr.as_mut() {
-            file.smgr_targblock = page;
-        }
-        page
+/// Lets Postgres look at a page first that is there, as has been asked: so the table's file is open.
+unsafe fn go_on_with(table: pg_sys::Relation, page: u32) {
+    // SAFETY: an open relation.
+    if let Some(file) = unsafe { (*table).rd_smgr.as_mut() } {
+        file.smgr_targblock = page;
     }
 }
 
