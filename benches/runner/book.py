@@ -87,7 +87,7 @@ def show(number: float, unit: str) -> str:
     if unit == "s":
         return f"{number:.2f} s"
     if unit == "MB":
-        return f"{number / 1e6:.3g} MB"
+        return f"{number / 1e6:,.0f} MB" if number >= 1e8 else f"{number / 1e6:.3g} MB"
     if unit == "B":
         return f"{number:,.0f} B"
     if unit == "/s":
