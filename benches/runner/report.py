@@ -118,7 +118,9 @@ def write(book: Book, folder: pathlib.Path) -> str:
         "throughput": book.peers, "curve": book.curve, "raw": book.raw,
     }
     (folder / "numbers.json").write_text(json.dumps(numbers, indent=1, default=str) + "\n", "utf-8")
-    with book.part("curve drawing"):
-        (folder / "backlog.svg").write_text(
-            draw(book.curve, f"PostgreSQL {book.about['postgres']}, one server for all, both axes logarithmic"), "utf-8")
+    if book.curve:
+        with book.part("curve drawing"):
+            (folder / "backlog.svg").write_text(
+                draw(book.curve, f"PostgreSQL {book.about['postgres']}, one server for all, both axes logarithmic"),
+                "utf-8")
     return text
