@@ -18,6 +18,7 @@ ONE = [
     ("emit_event", "emit", 2.5),
 ]
 
+# Turns that both sides of a verb take.
 ROUNDS = 5
 
 

@@ -1,5 +1,6 @@
 """Line 9: steps a second of a ten-step chain, here and in DBOS."""
 
+import datetime
 import json
 import statistics
 
@@ -61,5 +62,6 @@ def worked(server: Server, seconds: int) -> float:
     began = server.run("ours", "select clock_timestamp()")[0][0]
     server.pgbench("ours", "steps.sql", 4, "-T", str(seconds + 2), queue="steps")
     count = """select count(*) from absurd.r_steps
-        where state = 'completed' and completed_at >= %s + interval '1 s' and completed_at < %s + interval '1 s' * %s"""
-    return server.run("ours", count, began, began, seconds + 1)[0][0] / seconds
+        where state = 'completed' and completed_at >= %s and completed_at < %s"""
+    since = began + datetime.timedelta(seconds=1)
+    return server.run("ours", count, since, since + datetime.timedelta(seconds=seconds))[0][0] / seconds

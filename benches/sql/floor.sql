@@ -1,5 +1,6 @@
 -- The least that a life can write to tables as every engine of this interface has them: their keys and named
--- indexes and no other, no row locked beforehand, nothing looked up, nothing checked. The loop is that of lives.sql.
+-- indexes and no other, no row locked beforehand, nothing looked up, nothing checked. The loop is that
+-- of lives.sql, and takes the same arguments; there is one queue only.
 
 create schema bench;
 
