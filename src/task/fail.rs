@@ -1,6 +1,7 @@
 //! fail_run: an attempt is over without success; another follows, or the task ends.
 
 use super::backoff::Backoff;
+use super::direct::fail as direct;
 use super::followed::{Attempt, Outcome};
 use super::options::Cancellation;
 use super::state::State;
@@ -30,17 +31,17 @@ static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail.sql"))
 
 /// What decides on the task when one of its runs fails.
 #[derive(Clone, Copy)]
-struct Case<'a> {
-    attempt: i32,
-    retry_strategy: Option<&'a str>,
-    max_attempts: Option<i32>,
-    cancellation: Option<&'a str>,
-    first_started_at: Option<Timestamp>,
+pub(super) struct Case<'a> {
+    pub attempt: i32,
+    pub retry_strategy: Option<&'a str>,
+    pub max_attempts: Option<i32>,
+    pub cancellation: Option<&'a str>,
+    pub first_started_at: Option<Timestamp>,
 }
 
 /// What becomes of a task whose run has failed.
-#[derive(Debug, PartialEq)]
-enum Verdict {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
     /// Another attempt, available at this instant.
     Retry(Timestamp),
     /// The next attempt could not end in time.
@@ -53,7 +54,7 @@ impl Case<'_> {
     /// The task gets another attempt while it has any, at `retry_at` or after its backoff, unless
     /// max_duration has passed by then. A stored strategy that cannot be followed ends the task:
     /// guessing a delay could repeat work for ever.
-    fn verdict(self, now: Timestamp, retry_at: Option<Timestamp>) -> Verdict {
+    pub fn verdict(self, now: Timestamp, retry_at: Option<Timestamp>) -> Verdict {
         if self.max_attempts.is_some_and(|max| self.attempt >= max) {
             return Verdict::Fail;
         }
@@ -74,6 +75,26 @@ impl Case<'_> {
     }
 }
 
+impl Verdict {
+    /// When the next run becomes available.
+    pub fn retry_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Retry(at) => Some(at),
+            Self::Cancel | Self::Fail => None,
+        }
+    }
+
+    /// The state of the task, and of its next run when there is one.
+    pub fn state(self, now: Timestamp) -> State {
+        match self {
+            Self::Retry(at) if at > now => State::Sleeping,
+            Self::Retry(_) => State::Pending,
+            Self::Cancel => State::Cancelled,
+            Self::Fail => State::Failed,
+        }
+    }
+}
+
 /// Fails a run that is running or sleeping, of a task that no step follows.
 ///
 /// # Errors
@@ -85,10 +106,11 @@ pub fn run(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Outcome> {
-    Ok(match settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))? {
-        Some(_) => Outcome::Done,
-        None => Outcome::Refused,
-    })
+    let failed = match directly(session, queue, run, reason, retry_at, false)? {
+        Some(failed) => Some(failed),
+        None => settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?,
+    };
+    Ok(failed.map_or(Outcome::Refused, |_| Outcome::Done))
 }
 
 /// As [`run`], whoever follows the task; none when the run is neither running nor sleeping.
@@ -99,7 +121,27 @@ pub fn any(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Option<Attempt>> {
-    settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason))
+    match directly(session, queue, run, reason, retry_at, true)? {
+        Some(failed) => Ok(Some(failed)),
+        None => settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason)),
+    }
+}
+
+/// None when a statement must be used.
+fn directly(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    reason: Option<Jsonb>,
+    retry_at: Option<Timestamp>,
+    followed: bool,
+) -> Result<Option<Attempt>> {
+    let failed = direct::run(session, queue, run, reason, retry_at, followed)?;
+    let Some((attempt, at)) = failed else { return Ok(None) };
+    if let Some(at) = at {
+        ready::announce(session, queue, at)?;
+    }
+    Ok(Some(attempt))
 }
 
 /// Fails a run whose lease has ended, with the reason that names the worker.
@@ -170,12 +212,8 @@ fn settle(
     let reason = reason(lost)?;
     let now = session.now();
     let verdict = case.verdict(now, retry_at);
-    let (state, next, at) = match verdict {
-        Verdict::Retry(at) if at > now => (State::Sleeping, Some(session.new_id()?), Some(at)),
-        Verdict::Retry(at) => (State::Pending, Some(session.new_id()?), Some(at)),
-        Verdict::Cancel => (State::Cancelled, None, None),
-        Verdict::Fail => (State::Failed, None, None),
-    };
+    let (state, at) = (verdict.state(now), verdict.retry_at());
+    let next = at.map(|_| session.new_id()).transpose()?;
     session.run(&FAIL, queue, params![run, reason, now, state.as_str(), next, at])?;
     if let Some(at) = at {
         ready::announce(session, queue, at)?;

@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod complete;
+pub mod fail;
 pub mod front;
 pub mod lease;
 pub mod line;
