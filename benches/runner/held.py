@@ -12,9 +12,10 @@ from .server import Server
 QUEUE = "held"
 
 
-def held(server: Server, book: Book, hold: int, window: int) -> None:
+def held(server: Server, book: Book, warm: int, hold: int, window: int) -> None:
     """Four clients at full speed beside one that is timed and one whose transactions end late, while an old
-    snapshot is kept open."""
+    snapshot is kept open for `hold` seconds; the first and the last `window` of these are compared. The load
+    has been steady for `warm` seconds when it is taken."""
     mark = "" if hold >= 300 else f"quick: {hold} s"
     through = book.row(5, "throughput at the end of an open transaction against its start", ">=", 0.8, "%", mark)
     tail = book.row(5, "claim p99 at its end against its start", "<=", 2, note=mark)
@@ -24,7 +25,7 @@ def held(server: Server, book: Book, hold: int, window: int) -> None:
             db.execute("select absurd.create_queue(%s)", [QUEUE])
             db.execute("call bench.fill(%s, 1000)", [QUEUE])
         server.settle_queue("ours", QUEUE)
-        server.pgbench("ours", "cycle.sql", 4, "-T", "2", queue=QUEUE)
+        server.pgbench("ours", "cycle.sql", 4, "-T", str(warm), queue=QUEUE)
         with server.connect("ours") as holder, holder.transaction():
             holder.execute("set transaction isolation level repeatable read")
             holder.execute("select pg_current_xact_id()")

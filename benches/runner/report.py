@@ -62,7 +62,8 @@ def markdown(book: Book) -> str:
     lines = ["# Benchmark", "",
              f"PostgreSQL {info['postgres']} on {host['cores']} cores of {host['processor']}, {host['memory']}"
              f"{', quick sizes' if book.quick else ''}. All systems share one server: "
-             + ", ".join(f"{name} = {value}" for name, value in info["settings"].items()) + ".",
+             + ", ".join(f"{name} = {value}" for name, value in info["settings"].items())
+             + "; a checkpoint before each part.",
              "Versions: " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()) + ".", "",
              "## What must hold", "",
              "`other` is the plpgsql schema of Absurd 0.5.1 unless it says otherwise. Times are medians.", "",

@@ -116,6 +116,12 @@ class Server:
             raise RuntimeError(f"pgbench {script}: {lines[0] if lines else done.returncode}")
         return done.stdout
 
+    def rest(self) -> None:
+        """Writes what is dirty to the disk, as a server's own checkpoints do every few minutes. Else whoever needs a
+        page in the next part first has to write one of the last part's."""
+        self.run("postgres", "checkpoint")
+        os.sync()
+
     def settle(self, database: str, *tables: str) -> None:
         """Vacuums and analyzes, as autovacuum would have done a minute after a load."""
         with self.connect(database) as db:

@@ -33,7 +33,7 @@ def steps(server: Server, book: Book, peers: Peers, seconds: int) -> None:
     ratio = book.row(9, "steps of a ten-step chain, 4 clients, against DBOS with 4 threads", ">=", 10)
     absolute = book.row(9, "the same in absolute terms", ">=", 1000, "/s")
     # One round where there is little time.
-    rounds = 9 if seconds >= 20 else 1
+    rounds = 13 if seconds >= 20 else 1
     part = seconds // rounds
     with book.part("line 9", ratio, absolute):
         with server.connect("ours") as db:
