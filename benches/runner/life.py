@@ -7,7 +7,7 @@ from .server import Server, cpu_seconds
 
 
 class Life:
-    """Five runs of so many lives for each system; the middle one counts."""
+    """Five runs of so many lives for each system; the middle one counts, and of the log the least."""
 
     def __init__(self, server: Server, book: Book, lives: int, in_flight: int):
         self.server, self.book, self.lives, self.in_flight = server, book, lives, in_flight
@@ -23,7 +23,8 @@ class Life:
                 db.execute("call bench.life(%s, %s)", [queue, lives])
                 cpu.append((cpu_seconds(pid) - began) * 1e6 / lives)
                 wal.append((self.log(db) - log) / lives)
-        return statistics.median(cpu), statistics.median(wal)
+        # What others write, autovacuum mostly, can only be added to the log.
+        return statistics.median(cpu), min(wal)
 
     @staticmethod
     def log(db) -> float:

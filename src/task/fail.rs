@@ -1,7 +1,7 @@
 //! fail_run: an attempt is over without success; another follows, or the task ends.
 
 use super::backoff::Backoff;
-use super::direct::fail as direct;
+use super::direct::fail::{self as direct, Failed};
 use super::followed::{Attempt, Outcome};
 use super::options::Cancellation;
 use super::state::State;
@@ -106,11 +106,12 @@ pub fn run(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Outcome> {
-    let failed = match directly(session, queue, run, reason, retry_at, false)? {
-        Some(failed) => Some(failed),
-        None => settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?,
+    let is_done = match directly(session, queue, run, reason, retry_at, false)? {
+        Some(Failed::Done(..)) => true,
+        Some(Failed::Followed) => false,
+        None => settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?.is_some(),
     };
-    Ok(failed.map_or(Outcome::Refused, |_| Outcome::Done))
+    Ok(if is_done { Outcome::Done } else { Outcome::Refused })
 }
 
 /// As [`run`], whoever follows the task; none when the run is neither running nor sleeping.
@@ -122,12 +123,12 @@ pub fn any(
     retry_at: Option<Timestamp>,
 ) -> Result<Option<Attempt>> {
     match directly(session, queue, run, reason, retry_at, true)? {
-        Some(failed) => Ok(Some(failed)),
-        None => settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason)),
+        Some(Failed::Done(attempt, _)) => Ok(Some(attempt)),
+        _ => settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason)),
     }
 }
 
-/// None when a statement must be used.
+/// As [`direct::run`], and tells of the next run.
 fn directly(
     session: &Session,
     queue: &QueueName,
@@ -135,13 +136,12 @@ fn directly(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
     followed: bool,
-) -> Result<Option<Attempt>> {
+) -> Result<Option<Failed>> {
     let failed = direct::run(session, queue, run, reason, retry_at, followed)?;
-    let Some((attempt, at)) = failed else { return Ok(None) };
-    if let Some(at) = at {
+    if let Some(Failed::Done(_, Some(at))) = failed {
         ready::announce(session, queue, at)?;
     }
-    Ok(Some(attempt))
+    Ok(failed)
 }
 
 /// Fails a run whose lease has ended, with the reason that names the worker.

@@ -9,34 +9,35 @@ import psycopg
 import pytest
 
 NOW = "2026-03-04 05:06:07+00"
-TASKS = """select task_name, state, attempts, first_started_at, cancelled_at, cancel_done, completed_payload,
-        (select r.attempt from absurd.r_q r where r.run_id = t.last_attempt_run)
-    from absurd.t_q t order by task_name"""
-RUNS = """select task_name, r.attempt, r.state, r.available_at, r.created_at, r.claimed_by, r.claim_expires_at,
-        r.wake_event, r.failed_at, r.failure_reason, r.tenant_id, r.priority, r.started_at, r.attempt_ends_at
-    from absurd.r_q r join absurd.t_q t using (task_id) order by task_name, r.attempt"""
-# Options of a task, what is done to it by hand once it runs, and what fail_run is given besides the run.
+TASK = """select state, attempts, first_started_at, cancelled_at, cancel_done, completed_payload,
+        (select r.attempt from absurd.r_q r where r.run_id = t.last_attempt_run), (select count(*) from absurd.w_q)
+    from absurd.t_q t"""
+RUNS = """select attempt, state, available_at, created_at, claimed_by, claim_expires_at, wake_event, failed_at,
+        failure_reason, tenant_id, priority, started_at, attempt_ends_at
+    from absurd.r_q order by attempt"""
+# Options of a task, what is done to it by hand once it runs, what fail_run is given besides the run, and
+# the state of the task then: of those that are refused, with the error.
 CASES = {
-    "again at once": ("{}", "", "'{\"name\": \"no\"}'"),
-    "no reason": ("{}", "", "null"),
-    "after a while": ('{"retry_strategy": {"kind": "exponential", "base_seconds": 30}}', "", "'1'"),
-    "at an instant": ("{}", "", "'1', '2026-03-04 07:00:00+00'"),
-    "at one that has passed": ("{}", "", "'1', '2026-03-04 01:00:00+00'"),
-    "no attempt is left": ('{"max_attempts": 1}', "", "'1'"),
-    "no attempt and a rule": ('{"max_attempts": 1, "cancellation": {"max_duration": 60}}', "", "'1'"),
-    "too late for another": ('{"cancellation": {"max_duration": 60}}', "", "'1', '2026-03-04 07:00:00+00'"),
-    "a rule and time enough": ('{"cancellation": {"max_duration": 60}}', "", "'1'"),
-    "tenant and priority": ('{"tenant_id": "me", "priority": 3}', "", "'1'"),
-    "of another make": ("{}", "update absurd.t_q set retry_strategy = '[]' where task_id = %(task)s", "'1'"),
-    "no last run": ('{"max_attempts": 1}', "update absurd.t_q set last_attempt_run = null where task_id = %(task)s", "'1'"),
-    "asleep": ("{}", "select absurd.schedule_run('q', %(run)s, '2026-03-04 06:00:00+00')", "'1'"),
-    "waiting": ("{}", "select absurd.await_event('q', %(task)s, %(run)s, 'step', 'event', 60)", "'1'"),
-    "woken": ("{}", "update absurd.r_q set wake_event = 'event' where run_id = %(run)s", "'1'"),
-    "ended": ("{}", "select absurd.complete_run('q', %(run)s)", "'1'"),
-    "cancelled": ("{}", "select absurd.cancel_task('q', %(task)s)", "'1'"),
-    "failed": ('{"max_attempts": 1}', "select absurd.fail_run('q', %(run)s, '0')", "'1'"),
-    "no such run": ("{}", "delete from absurd.r_q where run_id = %(run)s", "'1'"),
-    "attempts as high as they go": ("{}", "update absurd.r_q set attempt = 2147483647 where run_id = %(run)s", "'1'"),
+    "again at once": ("{}", "", "'{\"name\": \"no\"}'", "pending"),
+    "no reason": ("{}", "", "null", "pending"),
+    "after a while": ('{"retry_strategy": {"kind": "exponential", "base_seconds": 30}}', "", "'1'", "sleeping"),
+    "at an instant": ("{}", "", "'1', '2026-03-04 07:00:00+00'", "sleeping"),
+    "at one that has passed": ("{}", "", "'1', '2026-03-04 01:00:00+00'", "pending"),
+    "no attempt is left": ('{"max_attempts": 1}', "", "'1'", "failed"),
+    "no attempt and a rule": ('{"max_attempts": 1, "cancellation": {"max_duration": 60}}', "", "'1'", "failed"),
+    "too late for another": ('{"cancellation": {"max_duration": 60}}', "", "'1', '2026-03-04 07:00:00+00'", "cancelled"),
+    "a rule and time enough": ('{"cancellation": {"max_duration": 60}}', "", "'1'", "pending"),
+    "tenant and priority": ('{"tenant_id": "me", "priority": 3}', "", "'1'", "pending"),
+    "of another make": ("{}", "update absurd.t_q set retry_strategy = '[]' where task_id = %(task)s", "'1'", "failed"),
+    "no last run": ('{"max_attempts": 1}', "update absurd.t_q set last_attempt_run = null where task_id = %(task)s", "'1'", "failed"),
+    "asleep": ("{}", "select absurd.schedule_run('q', %(run)s, '2026-03-04 06:00:00+00')", "'1'", "pending"),
+    "waiting": ("{}", "select absurd.await_event('q', %(task)s, %(run)s, 'step', 'event', 60)", "'1'", "pending"),
+    "woken": ("{}", "update absurd.r_q set wake_event = 'event' where run_id = %(run)s", "'1'", "pending"),
+    "ended": ("{}", "select absurd.complete_run('q', %(run)s)", "'1'", "completed 55000"),
+    "cancelled": ("{}", "select absurd.cancel_task('q', %(task)s)", "'1'", "cancelled AB001"),
+    "failed": ('{"max_attempts": 1}', "select absurd.fail_run('q', %(run)s, '0')", "'1'", "failed AB002"),
+    "no such run": ("{}", "delete from absurd.r_q where run_id = %(run)s", "'1'", "running 02000"),
+    "attempts as high as they go": ("{}", "update absurd.r_q set attempt = 2147483647 where run_id = %(run)s", "'1'", "running 22003"),
 }
 
 
@@ -60,47 +61,54 @@ def planned(conn):
         where name = 'CachedPlanSource' and ident like '/* absurd */%' and position('r_q' in ident) > 0""").fetchall()
 
 
-def settle(conn, name, options, by_hand, arguments):
-    """Fails a run; returns the error, with names in the place of ids."""
-    ids = claimed(conn, name, options)
+def settle(conn, setting, options, by_hand, arguments):
+    """Fails the run of a task in a queue of its own; returns the error, with names in the place of ids, and what is
+    left of the task and its runs."""
+    conn.execute(f"set absurd.direct to {setting}")
+    conn.execute(f"set absurd.fake_now to '{NOW}'")
+    conn.execute("select absurd.create_queue('q')")
+    ids, error = claimed(conn, options=options), None
     if by_hand:
         conn.execute(by_hand, ids)
     try:
         conn.execute(f"select absurd.fail_run('q', %(run)s, {arguments})", ids)
-    except psycopg.Error as error:
-        message = error.diag.message_primary
+    except psycopg.Error as raised:
+        error = (raised.sqlstate, raised.diag.message_primary)
         for what, value in ids.items():
-            message = message.replace(str(value), what)
-        return error.sqlstate, message
-    return None
+            error = (error[0], error[1].replace(str(value), what))
+    left = conn.execute(TASK).fetchall(), conn.execute(RUNS).fetchall()
+    conn.execute("select absurd.drop_queue('q')")
+    return error, *left
 
 
-def test_it_leaves_what_the_statement_leaves(connect):
-    came = []
-    for setting in ("on", "off"):
-        conn = connect()
-        conn.execute(f"set absurd.direct to {setting}")
-        conn.execute(f"set absurd.fake_now to '{NOW}'")
-        conn.execute("select absurd.create_queue('q')")
-        errors = {name: settle(conn, name, *case) for name, case in CASES.items()}
-        came.append((errors, conn.execute(TASKS).fetchall(), conn.execute(RUNS).fetchall()))
-        conn.execute("select absurd.drop_queue('q')")
-    (errors, tasks, runs), (stated_errors, stated_tasks, stated_runs) = came
-    assert errors == stated_errors
-    assert {name for name, error in errors.items() if error} == {
-        "ended", "cancelled", "failed", "no such run", "attempts as high as they go"}
-    assert tasks == stated_tasks
-    assert runs == stated_runs
-    assert {task[1] for task in tasks} == {"pending", "sleeping", "running", "completed", "failed", "cancelled"}
+@pytest.mark.parametrize("name", CASES)
+def test_it_leaves_what_the_statement_leaves(connect, name):
+    *case, expected = CASES[name]
+    error, tasks, runs = settle(connect(), "on", *case)
+    assert (error, tasks, runs) == settle(connect(), "off", *case)
+    [(state, attempts, _, cancelled_at, cancel_done, _, last, waits)] = tasks
+    assert " ".join([state, *(error or ())[:1]]) == expected
+    is_over, has_rule = state in ("failed", "cancelled"), "cancellation" in case[0]
+    if error is None:
+        assert cancel_done == (True if has_rule and is_over else None)
+        assert (cancelled_at is not None) == (state == "cancelled")
+        assert attempts == last == (1 if is_over else 2) == len(runs)
+        assert waits == 0
 
 
-@pytest.mark.parametrize("options", ["{}", '{"retry_strategy": {"kind": "fixed"}}', '{"max_attempts": 1}',
-                                     '{"max_attempts": 1, "cancellation": {"max_duration": 60}}'])
-def test_it_needs_no_statement(connect, queue, options):
+@pytest.mark.parametrize("options, arguments, state", [
+    ("{}", "'1'", "pending"),
+    ('{"retry_strategy": {"kind": "fixed"}}', "'1'", "sleeping"),
+    ('{"max_attempts": 1}', "'1'", "failed"),
+    ('{"max_attempts": 1, "cancellation": {"max_duration": 60}}', "'1'", "failed"),
+    ('{"cancellation": {"max_duration": 60}}', "'1', now() + interval '1 hour'", "cancelled"),
+])
+def test_it_needs_no_statement(connect, queue, options, arguments, state):
     conn = connect()
     ids = claimed(conn, options=options)
-    conn.execute("select absurd.fail_run('q', %(run)s, '1')", ids)
+    conn.execute(f"select absurd.fail_run('q', %(run)s, {arguments})", ids)
     assert planned(conn) == []
+    assert conn.execute("select state from absurd.t_q").fetchall() == [(state,)]
     conn.execute("set absurd.direct to off")
     with pytest.raises(psycopg.Error):
         conn.execute("select absurd.fail_run('q', %(run)s, '1')", ids)
@@ -185,12 +193,56 @@ def test_a_step_of_a_workflow_fails_the_same_way(connect, setting):
     seen = []
     while claim := conn.execute("select run_id from absurd.claim_task('q', 'worker', 60)").fetchone():
         conn.execute("select absurd.fail_run('q', %s, '{\"name\": \"no\"}')", claim)
+        assert bool(planned(conn)) == (setting == "off")
         seen.append(conn.execute("select state, attempts from absurd.t_q").fetchone())
     status = conn.execute("select status from absurd.workflow_run where workflow_run_id = %s", (run,)).fetchone()
     assert (seen, status) == ([("pending", 2), ("failed", 2)], ("failed",))
     assert conn.execute("select state, attempts from absurd.workflow_step where workflow_run_id = %s",
                         (run,)).fetchall() == [("failed", 2)]
     conn.execute("select absurd.drop_queue('q')")
+
+
+def test_what_a_savepoint_undoes_is_undone(conn, queue):
+    ids = claimed(conn)
+    with conn.transaction():
+        with conn.transaction(force_rollback=True):
+            conn.execute("select absurd.fail_run('q', %(run)s, '1')", ids)
+        conn.execute("select absurd.complete_run('q', %(run)s)", ids)
+    assert conn.execute("select state, attempts from absurd.t_q").fetchall() == [("completed", 1)]
+    assert conn.execute("select state, failed_at, failure_reason from absurd.r_q").fetchall() == [("completed", None, None)]
+
+
+def test_a_check_of_a_users_is_about_what_stands(connect, conn, queue):
+    """A change that is waited for decides, not the version before it."""
+    ids = claimed(conn)
+    conn.execute("alter table absurd.t_q add column cap int default 1, add check (attempts <= cap)")
+    holder, other = connect(autocommit=False), connect()
+    holder.execute("update absurd.t_q set cap = 5")
+    thread = threading.Thread(target=other.execute, args=("select absurd.fail_run('q', %(run)s, '1')", ids))
+    thread.start()
+    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
+    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
+        assert thread.is_alive()
+    holder.commit()
+    thread.join(30)
+    assert conn.execute("select state, attempts from absurd.t_q").fetchall() == [("pending", 2)]
+
+
+def test_a_wait_that_comes_while_the_run_is_had_goes(connect, conn, queue):
+    """Who inserts a wait holds its run meanwhile; the failure waits for that, and takes it away."""
+    ids = claimed(conn)
+    holder, other = connect(autocommit=False), connect()
+    holder.execute("select from absurd.r_q for update")
+    thread = threading.Thread(target=other.execute, args=("select absurd.fail_run('q', %(run)s, '1')", ids))
+    thread.start()
+    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
+    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
+        assert thread.is_alive()
+    holder.execute("insert into absurd.w_q (task_id, run_id, step_name, event_name) values (%(task)s, %(run)s, 's', 'e')", ids)
+    holder.commit()
+    thread.join(30)
+    assert conn.execute("select count(*) from absurd.w_q").fetchone() == (0,)
+    assert conn.execute("select state, attempts from absurd.t_q").fetchall() == [("pending", 2)]
 
 
 def test_an_unknown_run_is_refused(conn, queue):

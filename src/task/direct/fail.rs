@@ -11,10 +11,17 @@ use crate::task::fail::{Case, Verdict};
 use crate::task::followed::Attempt;
 use crate::task::state::State;
 
+/// What came of it.
+pub enum Failed {
+    /// The run has failed; with the instant at which the next becomes available.
+    Done(Attempt, Option<Timestamp>),
+    /// Steps follow the task. Nothing was done.
+    Followed,
+}
+
 /// Fails a run at work of an open task and settles the task: one that steps follow when `followed`, else
-/// one that none does. Says beside when the next run becomes available. None when a statement must be used,
-/// and nothing has been changed then: where somebody else is at one of the rows, for a run that sleeps or
-/// waits, and for what is to be refused.
+/// one that none does. None when a statement must be used, and nothing has been changed then: where somebody
+/// else is at one of the rows, for a run that sleeps or waits, and for what is to be refused.
 ///
 /// # Errors
 /// Postgres's own.
@@ -25,31 +32,42 @@ pub fn run(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
     followed: bool,
-) -> Result<Option<(Attempt, Option<Timestamp>)>> {
+) -> Result<Option<Failed>> {
     let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
+    let Tables { runs, tasks, waits, .. } = &tables;
+    let is_held = session.with_snapshot(|| {
+        if !is_at_work(&tables, run)? {
+            return Ok(Some(false));
+        }
+        if !followed && tasks.get(tasks::WORKFLOW_STEP)? == Some(true) {
+            return Ok(None);
+        }
+        // Both before one is changed: what has been changed cannot be left as it was.
+        Ok(Some(runs.lock()? == Change::Done && tasks.lock()? == Change::Done))
+    })?;
+    match is_held {
+        None => return Ok(Some(Failed::Followed)),
+        Some(false) => return Ok(None),
+        Some(true) => {}
+    }
+    // Waits that others have inserted while they held the run are seen now.
     session.with_snapshot(|| {
-        if !is_plain(&tables, run, followed)? {
+        if waits.find(&[Key::is(1, run)])? != Some(false) {
             return Ok(None);
         }
         let Some(next) = Next::of(session, &tables, retry_at)? else { return Ok(None) };
-        // What has been changed cannot be left as it was: the run is held before the task is changed.
-        if tables.runs.lock()? != Change::Done {
-            return Ok(None);
-        }
-        let Some(failed) = settle_task(session, &tables, &next, reason)? else { return Ok(None) };
         settle_run(session, &tables, &next, reason)?;
-        Ok(Some((failed, next.verdict.retry_at())))
+        let attempt = settle_task(session, &tables, &next, run, reason)?;
+        Ok(Some(Failed::Done(attempt, next.verdict.retry_at())))
     })
 }
 
-/// Reads a run and its task, and says whether they are for this path.
-fn is_plain(Tables { runs, tasks, waits, .. }: &Tables, run: Uuid, followed: bool) -> Result<bool> {
-    Ok(waits.find(&[Key::is(1, run)])? == Some(false)
-        && runs.find(&[Key::is(1, run)])? == Some(true)
+/// Reads a run and its task, and says whether these are at work.
+fn is_at_work(Tables { runs, tasks, .. }: &Tables, run: Uuid) -> Result<bool> {
+    Ok(runs.find(&[Key::is(1, run)])? == Some(true)
         && is_running(runs)?
         && tasks.find(&[Key::is(1, runs.need::<Uuid>(runs::TASK_ID)?)])? == Some(true)
-        && is_open(tasks)?
-        && (followed || tasks.get(tasks::WORKFLOW_STEP)? != Some(true)))
+        && is_open(tasks)?)
 }
 
 /// What follows a failed run.
@@ -96,24 +114,23 @@ impl Next {
     }
 }
 
-/// Changes the task that was read last; none when somebody else is at it.
+/// Changes the task that was locked last.
 fn settle_task(
     session: &Session,
-    Tables { runs, tasks, .. }: &Tables,
+    Tables { tasks, .. }: &Tables,
     next: &Next,
+    run: Uuid,
     reason: Option<Jsonb>,
-) -> Result<Option<Attempt>> {
-    let (before, cancelled) =
-        (tasks.get::<Uuid>(tasks::LAST_ATTEMPT_RUN)?, next.verdict == Verdict::Cancel);
-    let last = next.run.or(before).map_or_else(|| runs.need(runs::RUN_ID), Ok)?;
+) -> Result<Attempt> {
     let attempt = Attempt {
         task: next.task,
         attempt: next.attempts.0,
         reason,
         last: next.run.is_none(),
-        cancelled,
+        cancelled: next.verdict == Verdict::Cancel,
         followed: tasks.get(tasks::WORKFLOW_STEP)? == Some(true),
     };
+    let last = next.run.or(tasks.get(tasks::LAST_ATTEMPT_RUN)?).unwrap_or(run);
     let [state, last, attempts, now, done]: &[Param; 5] =
         params![next.state.as_str(), last, next.attempts.1, session.now(), true];
     let mut values = vec![(tasks::STATE, *state), (tasks::LAST_ATTEMPT_RUN, *last)];
@@ -122,21 +139,22 @@ fn settle_task(
     } else if next.has_rules {
         values.push((tasks::CANCEL_DONE, *done));
     }
-    if cancelled {
+    if attempt.cancelled {
         values.push((tasks::CANCELLED_AT, *now));
     }
-    Ok((tasks.update(&values, false)? == Change::Done).then_some(attempt))
+    tasks.update_locked(&values)?;
+    Ok(attempt)
 }
 
-/// Changes the run that was locked, and makes the next.
+/// Changes the run that was locked last, and makes the next.
 fn settle_run(
     session: &Session,
     Tables { runs, .. }: &Tables,
     next: &Next,
     reason: Option<Jsonb>,
 ) -> Result<()> {
-    let (tenant, priority): (Option<String>, i16) =
-        (runs.get(runs::TENANT_ID)?, runs.need(runs::PRIORITY)?);
+    let (tenant, priority): (Option<String>, Option<i16>) =
+        (runs.get(runs::TENANT_ID)?, runs.get(runs::PRIORITY)?);
     let [failed, now, reason, no_event] =
         params![State::Failed.as_str(), session.now(), reason, None::<&str>];
     runs.update_locked(&[
