@@ -20,13 +20,13 @@ from .verbs import Verbs
 # Sizes in full and, in the quick run, small enough for three minutes in all.
 FULL = {
     "sizes": [1000, 10_000, 100_000, 1_000_000], "top": 1_000_000, "history": 1_000_000, "asleep": 100_000, "calls": 1000,
-    "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "warm": 30, "window": 60, "payloads": 200,
-    "queues": 10_000, "loops": 1_000_000, "steps": 39, "tasks": 10_000, "slow_tasks": 5000, "curve_calls": 200,
+    "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "warm": 30, "window": 60,
+    "payloads": 200, "queues": 10_000, "loops": 1_000_000, "steps": 39, "tasks": 10_000, "slow_tasks": 5000, "curve_calls": 200,
 }
 QUICK = {
     "sizes": [1000, 10_000, 100_000], "top": 10_000, "history": 10_000, "asleep": 10_000, "calls": 240,
-    "batches": 40, "lives": 200, "in_flight": 100_000, "seconds": 4, "backlog": 20_000, "hold": 20, "warm": 2, "window": 4, "payloads": 20,
-    "queues": 300, "loops": 20_000, "steps": 5, "tasks": 2000, "slow_tasks": 400, "curve_calls": 50,
+    "batches": 40, "lives": 200, "in_flight": 100_000, "seconds": 2, "backlog": 20_000, "hold": 14, "warm": 2, "window": 4,
+    "payloads": 20, "queues": 200, "loops": 20_000, "steps": 3, "tasks": 1000, "slow_tasks": 200, "curve_calls": 25,
 }
 PARTS = ["claims", "verbs", "life", "load", "held", "payload", "upkeep", "memory", "workflow", "throughput", "curve"]
 

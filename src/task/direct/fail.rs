@@ -35,6 +35,7 @@ pub fn run(
 ) -> Result<Option<Failed>> {
     let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
     let Tables { runs, tasks, waits, .. } = &tables;
+    // None where steps follow the task.
     let is_held = session.with_snapshot(|| {
         if !is_at_work(&tables, run)? {
             return Ok(Some(false));
