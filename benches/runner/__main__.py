@@ -22,11 +22,13 @@ FULL = {
     "sizes": [1000, 10_000, 100_000, 1_000_000], "top": 1_000_000, "history": 1_000_000, "asleep": 100_000, "calls": 1000,
     "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "warm": 30, "window": 60,
     "payloads": 200, "queues": 10_000, "loops": 1_000_000, "steps": 39, "tasks": 10_000, "slow_tasks": 5000, "curve_calls": 200,
+    "curve_sizes": [1000, 10_000, 100_000, 1_000_000],
 }
 QUICK = {
     "sizes": [1000, 10_000, 100_000], "top": 10_000, "history": 10_000, "asleep": 10_000, "calls": 240,
     "batches": 40, "lives": 200, "in_flight": 100_000, "seconds": 2, "backlog": 20_000, "hold": 14, "warm": 2, "window": 4,
     "payloads": 20, "queues": 200, "loops": 20_000, "steps": 3, "tasks": 1000, "slow_tasks": 200, "curve_calls": 25,
+    "curve_sizes": [1000, 10_000],
 }
 PARTS = ["claims", "verbs", "life", "load", "held", "payload", "upkeep", "memory", "workflow", "throughput", "curve"]
 
@@ -53,7 +55,7 @@ class Run:
         self.sizes = dict(QUICK if options.quick else FULL)
         for change in options.size:
             name, value = change.split("=")
-            if name == "sizes":
+            if name in ("sizes", "curve_sizes"):
                 self.sizes[name] = [int(size) for size in value.split(",")]
             elif name in self.sizes:
                 self.sizes[name] = int(value)
@@ -96,7 +98,7 @@ class Run:
             "memory": lambda: (memory.calls(server, book, sizes["loops"]), memory.queues(server, book, sizes["queues"])),
             "workflow": lambda: workflow.steps(server, book, peers, sizes["steps"]),
             "throughput": lambda: Throughput(server, book, peers, sizes["tasks"], sizes["slow_tasks"]).measure(),
-            "curve": lambda: Curve(server, book, peers, sizes["sizes"], sizes["curve_calls"]).measure(),
+            "curve": lambda: Curve(server, book, peers, sizes["curve_sizes"], sizes["curve_calls"]).measure(),
         }
         self.say(name)
         server.rest()
