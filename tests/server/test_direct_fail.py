@@ -61,6 +61,13 @@ def planned(conn):
         where name = 'CachedPlanSource' and ident like '/* absurd */%' and position('r_q' in ident) > 0""").fetchall()
 
 
+def until_it_waits(conn, other, thread):
+    """Returns once another session, which works in a thread, waits for a lock."""
+    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
+    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
+        assert thread.is_alive()
+
+
 def settle(conn, setting, options, by_hand, arguments):
     """Fails the run of a task in a queue of its own; returns the error, with names in the place of ids, and what is
     left of the task and its runs."""
@@ -143,9 +150,7 @@ def test_it_waits_for_who_is_at_the_rows(connect, conn, queue, held, sql, end):
     thread = threading.Thread(target=other.execute, args=("select absurd.fail_run('q', %(run)s, '1')", ids))
     thread.start()
     if "key" not in held:
-        waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
-        while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
-            assert thread.is_alive()
+        until_it_waits(conn, other, thread)
     else:
         # Who keeps nothing but the key is not waited for.
         thread.join(30)
@@ -172,9 +177,7 @@ def test_a_cancellation_that_comes_first_is_told(connect, conn, queue):
 
     thread = threading.Thread(target=fail)
     thread.start()
-    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
-    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
-        assert thread.is_alive()
+    until_it_waits(conn, other, thread)
     holder.commit()
     thread.join(30)
     assert came == ["AB001"]
@@ -220,9 +223,7 @@ def test_a_check_of_a_users_is_about_what_stands(connect, conn, queue):
     holder.execute("update absurd.t_q set cap = 5")
     thread = threading.Thread(target=other.execute, args=("select absurd.fail_run('q', %(run)s, '1')", ids))
     thread.start()
-    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
-    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
-        assert thread.is_alive()
+    until_it_waits(conn, other, thread)
     holder.commit()
     thread.join(30)
     assert conn.execute("select state, attempts from absurd.t_q").fetchall() == [("pending", 2)]
@@ -235,9 +236,7 @@ def test_a_wait_that_comes_while_the_run_is_had_goes(connect, conn, queue):
     holder.execute("select from absurd.r_q for update")
     thread = threading.Thread(target=other.execute, args=("select absurd.fail_run('q', %(run)s, '1')", ids))
     thread.start()
-    waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
-    while not conn.execute(waits, (other.info.backend_pid,)).fetchone()[0]:
-        assert thread.is_alive()
+    until_it_waits(conn, other, thread)
     holder.execute("insert into absurd.w_q (task_id, run_id, step_name, event_name) values (%(task)s, %(run)s, 's', 'e')", ids)
     holder.commit()
     thread.join(30)
