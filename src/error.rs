@@ -54,7 +54,13 @@ pub enum Error {
     /// What is wrong with one element of a batch, counted from 0.
     Element { argument: &'static str, index: usize, error: Box<Error> },
     /// The caller's role lacks a right on a relation of the extension's (42501).
-    Denied { relation: &'static str },
+    Denied { relation: String },
+    /// A trigger function of the engine on a table, or at an event, that it was not made for (0A000).
+    ForeignTrigger { name: String },
+    /// A column of a table has another type than the engine reads it as (55000).
+    ColumnType { table: String, column: String },
+    /// A relation that the engine was to use is not one of its own (55000).
+    NotOurs { relation: String, rule: String },
     /// Stored data that the extension itself must have written otherwise (XX001).
     Corrupt { what: String },
     /// An error that Postgres raised, kept whole.
@@ -105,7 +111,7 @@ impl Error {
             Self::NotFound { .. } => "02000",
             Self::Cancelled { .. } => "AB001",
             Self::RunFailed { .. } => "AB002",
-            Self::WrongState { .. } => "55000",
+            Self::WrongState { .. } | Self::ColumnType { .. } | Self::NotOurs { .. } => "55000",
             Self::NameTaken { .. } => "42P07",
             Self::QueueExists { .. } | Self::Exists { .. } => "42710",
             Self::Vanished { .. } | Self::Serialization { .. } => "40001",
@@ -113,6 +119,7 @@ impl Error {
             Self::Busy { .. } => "55P03",
             Self::Element { error, .. } => error.sqlstate(),
             Self::Denied { .. } => "42501",
+            Self::ForeignTrigger { .. } => "0A000",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
             Self::Postgres(_) => "XX000",
@@ -229,6 +236,14 @@ impl fmt::Display for Error {
             Self::Element { argument, index, error } => {
                 write!(f, "{argument}[{index}]: {error}")
             }
+            Self::ColumnType { table, column } => {
+                write!(f, "column \"{column}\" of {table} has another type than the engine's")
+            }
+            Self::NotOurs { relation, rule } => write!(f, "relation \"{relation}\" {rule}"),
+            Self::ForeignTrigger { name } => write!(
+                f,
+                "trigger \"{name}\" has a function of the engine, which serves its own tables alone"
+            ),
             Self::Denied { relation } => write!(f, "permission denied for table {relation}"),
             Self::Corrupt { what } => f.write_str(what),
             Self::Postgres(_) => f.write_str("error raised by Postgres"),

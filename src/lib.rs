@@ -71,6 +71,7 @@ extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::guc::define();
+    pg::path::install();
     pg::planning::install();
     pg::notify::install();
     pg::aborts::install();

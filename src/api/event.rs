@@ -41,7 +41,7 @@ fn await_event(
 fn event_emission<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
-    session::pure(|| emit::guard(&Fired::new(trigger)));
+    session::pure(|| emit::guard(&Fired::on_events(trigger)?));
     Ok(trigger.new())
 }
 

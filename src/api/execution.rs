@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::{optional_queue, required};
 use crate::error::Error;
-use crate::pg::trigger::{Fired, Version};
+use crate::pg::trigger::{Fired, Version, When};
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
@@ -218,7 +218,7 @@ fn workflow_execution_forget<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
     call(|session| {
-        let fired = Fired::new(trigger);
+        let fired = Fired::on(trigger, "workflow_execution", &[When::AFTER_DELETE])?;
         let id = |column| fired.get::<uuid::Uuid>(Version::Old, column);
         match id("workflow_run_id")?.zip(id("root_run_id")?) {
             Some((run, root)) => forget::run(session, run, root),

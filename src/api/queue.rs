@@ -6,6 +6,7 @@ use pgrx::{AllocatedByRust, PgTrigger};
 
 use super::required;
 use crate::maintenance::cron;
+use crate::pg::trigger::{Fired, When};
 use crate::pg::value::Interval;
 use crate::pg::{Jsonb, call, notify, session};
 use crate::queue::QueueName;
@@ -112,6 +113,10 @@ fn set_queue_policy(p_queue_name: Option<&str>, p_policy: Option<Jsonb>) {
 fn queues_changed<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, std::convert::Infallible> {
-    session::pure(|| notify::forget_relation_of(trigger));
+    session::pure(|| {
+        let when = [When::AFTER_UPDATE_STATEMENT, When::AFTER_DELETE_STATEMENT];
+        Fired::on(trigger, "queues", &when)?;
+        notify::forget_relation_of(trigger)
+    });
     Ok(None)
 }

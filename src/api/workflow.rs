@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use super::required;
-use crate::pg::trigger::{self, Fired};
+use crate::pg::trigger::{self, Fired, When};
 use crate::pg::value::WorkflowRunRow;
 use crate::pg::{Jsonb, Timestamp, Uuid, call, session};
 use crate::task::state::State;
@@ -224,7 +224,8 @@ fn workflow_run_guard<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, core::convert::Infallible> {
     let row = call(|session| {
-        let fired = Fired::new(trigger);
+        let when = [When::BEFORE_INSERT, When::BEFORE_UPDATE];
+        let fired = Fired::on(trigger, "workflow_run", &when)?;
         let settled = row_guard::check(session, &fired, session.now())?;
         let mut row = fired.into_new()?;
         trigger::set(&mut row, "started_at", settled.started_at)?;
@@ -242,6 +243,9 @@ fn workflow_run_guard<'a>(
 fn workflow_run_record<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
-    call(|session| row_guard::record(session, &Fired::new(trigger)));
+    call(|session| {
+        let fired = Fired::on(trigger, "workflow_run", &[When::AFTER_UPDATE])?;
+        row_guard::record(session, &fired)
+    });
     Ok(None)
 }

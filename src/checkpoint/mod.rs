@@ -1,12 +1,10 @@
 //! Checkpoints: what a task's steps have stored, so that a later attempt does not repeat them.
 
-mod direct;
-
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
-use crate::task::lease;
+use crate::task::lease::{self, Held};
 
 /// A stored checkpoint.
 pub struct Checkpoint {
@@ -17,10 +15,8 @@ pub struct Checkpoint {
     pub updated_at: Timestamp,
 }
 
-static PUT: Statement =
-    Statement::with(include_str!("../../sql/checkpoint/put.sql"), "<lock>", "for share of r");
-static PUT_HELD: Statement =
-    Statement::with(include_str!("../../sql/checkpoint/put.sql"), "<lock>", "");
+static HOLD: Statement = Statement::new(include_str!("../../sql/checkpoint/hold.sql"));
+static PUT: Statement = Statement::new(include_str!("../../sql/checkpoint/put.sql"));
 static LIST: Statement = Statement::new(include_str!("../../sql/checkpoint/list.sql"));
 static GET: Statement = Statement::new(
     "select checkpoint_name, state, status, owner_run_id, updated_at
@@ -70,23 +66,23 @@ pub fn put(
 ) -> Result<()> {
     // First the lease, which needs the run for itself: sharing it and then asking for more is how
     // two writers would wait for each other.
-    let held = match extend {
+    let prolonged = match extend {
         Some(seconds) if seconds > 0 => lease::prolong(session, queue, owner, seconds)?,
-        _ => false,
+        _ => None,
     };
-    if held && direct::put(session, queue, &direct::Write { task, step, state, owner })? {
-        return Ok(());
+    let held = match prolonged {
+        Some(held) => Some(held),
+        None => session.run(&HOLD, queue, params![owner])?.first().map(Held::read).transpose()?,
+    };
+    let Some(held) = held else { return Err(lease::refusal(session, queue, owner)?) };
+    if task != owner && task != held.task {
+        return Err(not_of_task(queue, owner, task));
     }
-    let put = if held { &PUT_HELD } else { &PUT };
-    let written = session.run(put, queue, params![owner, task, step, state, session.now()])?;
-    if written.is_empty() {
-        let actual = task_of(session, queue, owner)?;
-        if task != owner && task != actual {
-            return Err(not_of_task(queue, owner, task));
-        }
+    if !held.open {
         return Err(lease::refusal(session, queue, owner)?);
     }
-    Ok(())
+    let values = params![held.task, step, state, owner, session.now(), held.attempt];
+    session.run(&PUT, queue, values).map(drop)
 }
 
 /// The error for a run of another task.

@@ -1,6 +1,5 @@
 //! Retention: ended tasks and old events go.
 
-use super::direct;
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
@@ -48,9 +47,6 @@ impl Batch {
 /// Removes tasks that ended before the cutoff, oldest first, with everything of theirs; returns how
 /// many.
 pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
-    if let Some(removed) = direct::tasks(session, queue, batch)? {
-        return Ok(removed);
-    }
     let tasks = match provision::is_partitioned(queue)? {
         false => &TASKS,
         true => &TASKS_PARTITIONED,

@@ -2,5 +2,4 @@
 
 pub mod cleanup;
 pub mod cron;
-mod direct;
 pub mod partitions;

@@ -7,12 +7,22 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::rights::current_role;
+use super::shape;
 use crate::error::{Error, Result};
 
 unsafe extern "C-unwind" {
     fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
     fn get_relname_relid(name: *const c_char, namespace: pg_sys::Oid) -> pg_sys::Oid;
     fn pg_class_aclcheck(relation: pg_sys::Oid, role: pg_sys::Oid, mode: pg_sys::AclMode) -> u32;
+    fn pg_attribute_aclcheck_all(
+        relation: pg_sys::Oid,
+        role: pg_sys::Oid,
+        mode: pg_sys::AclMode,
+        how: pg_sys::AclMaskHow::Type,
+    ) -> u32;
+    fn get_partition_parent(partition: pg_sys::Oid, even_if_detached: bool) -> pg_sys::Oid;
+    fn check_enable_rls(relation: pg_sys::Oid, role: pg_sys::Oid, no_error: bool) -> c_int;
     fn SearchSysCache1(cache: i32, key: pg_sys::Datum) -> pg_sys::HeapTuple;
     fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
     fn pg_get_indexdef_string(index: pg_sys::Oid) -> *mut c_char;
@@ -26,6 +36,7 @@ pub type Right = pg_sys::AclMode;
 pub const SELECT: Right = pg_sys::ACL_SELECT as Right;
 pub const INSERT: Right = pg_sys::ACL_INSERT as Right;
 pub const UPDATE: Right = pg_sys::ACL_UPDATE as Right;
+pub const DELETE: Right = pg_sys::ACL_DELETE as Right;
 
 /// The kind of a partitioned table, as in `pg_class.relkind`.
 pub const PARTITIONED: u8 = b'p';
@@ -67,16 +78,7 @@ pub fn kind(relation: &str) -> Result<Option<u8>> {
     unsafe { guarded(|| Some(get_rel_relkind(id) as u8)) }
 }
 
-/// The owner of a relation in schema `absurd`; none when there is no such relation.
-///
-/// # Errors
-/// As [`id`].
-pub fn owner(relation: &str) -> Result<Option<pg_sys::Oid>> {
-    let Some(id) = id(relation)? else { return Ok(None) };
-    Ok(row(id)?.map(|row| row.relowner))
-}
-
-/// Whether `part` may be used in the place of `whole`, both in schema `absurd`: it is attached to a table,
+/// Whether `part` may be used in the place of `whole`, both in schema `absurd`: it is attached to it,
 /// and neither has triggers, rules or row security that would be passed by. The whole is locked as for
 /// reading, before its parts are, as statements do.
 ///
@@ -93,7 +95,11 @@ pub fn stands_for(part: &str, whole: &str) -> Result<bool> {
     let is_plain = |row: &pg_sys::FormData_pg_class| {
         !row.relhastriggers && !row.relhasrules && !row.relrowsecurity
     };
-    Ok(row_of_part.relispartition && is_plain(&row_of_part) && is_plain(&row_of_whole))
+    if !row_of_part.relispartition || !is_plain(&row_of_part) || !is_plain(&row_of_whole) {
+        return Ok(false);
+    }
+    // SAFETY: as above.
+    Ok(unsafe { guarded(|| get_partition_parent(part, true))? } == whole)
 }
 
 /// Whether the current role has rights on a relation in schema `absurd`.
@@ -102,14 +108,49 @@ pub fn stands_for(part: &str, whole: &str) -> Result<bool> {
 /// As [`id`].
 pub fn has_rights(relation: &str, rights: &[Right]) -> Result<bool> {
     let Some(id) = id(relation)? else { return Ok(false) };
+    has_rights_on(id, rights)
+}
+
+/// As [`has_rights`], of a relation by its id.
+///
+/// # Errors
+/// As [`id`].
+pub fn has_rights_on(id: pg_sys::Oid, rights: &[Right]) -> Result<bool> {
+    let role = current_role();
     for right in rights {
         let right = *right;
         // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
-        if unsafe { guarded(|| pg_class_aclcheck(id, pg_sys::GetUserId(), right) != 0)? } {
+        if unsafe { guarded(|| pg_class_aclcheck(id, role, right) != 0)? } {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether the current role has a right on a relation, or on one of its columns.
+///
+/// # Errors
+/// As [`id`].
+pub fn has_right_on_some(id: pg_sys::Oid, right: Right) -> Result<bool> {
+    if has_rights_on(id, &[right])? {
+        return Ok(true);
+    }
+    let role = current_role();
+    // SAFETY: as above.
+    unsafe {
+        let how = pg_sys::AclMaskHow::ACLMASK_ANY;
+        guarded(|| pg_attribute_aclcheck_all(id, role, right, how) == 0)
+    }
+}
+
+/// Whether row security decides what the current role sees of a relation.
+///
+/// # Errors
+/// As [`id`].
+pub fn has_row_security(id: pg_sys::Oid) -> Result<bool> {
+    const ENABLED: c_int = pg_sys::CheckEnableRlsResult::RLS_ENABLED as c_int;
+    // SAFETY: as above.
+    unsafe { guarded(|| check_enable_rls(id, pg_sys::InvalidOid, true) == ENABLED) }
 }
 
 /// Indexes whose definitions a backend remembers, of a hundred bytes or two; one on rules has a thousand.
@@ -160,7 +201,7 @@ pub fn index_is(index: pg_sys::Oid, definition: &'static str) -> Result<bool> {
 }
 
 /// What pg_class says of a relation.
-fn row(id: pg_sys::Oid) -> Result<Option<pg_sys::FormData_pg_class>> {
+pub(super) fn row(id: pg_sys::Oid) -> Result<Option<pg_sys::FormData_pg_class>> {
     // SAFETY: a row of pg_class, copied before it is released; the closure's frame is plain.
     unsafe {
         guarded(|| {
@@ -176,17 +217,14 @@ fn row(id: pg_sys::Oid) -> Result<Option<pg_sys::FormData_pg_class>> {
     }
 }
 
-/// Checks that the current role may do something to a relation in schema `absurd`: [`INSERT`] or
-/// [`UPDATE`] its rows.
+/// Checks that the current role may do something to a table of the extension's own: [`INSERT`],
+/// [`UPDATE`], [`DELETE`] or read its rows.
 ///
 /// # Errors
 /// 42501 when it may not.
-pub fn require(relation: &'static str, mode: Right) -> Result<()> {
-    let Some(id) = id(relation)? else { return Ok(()) };
-    // SAFETY: looks into the catalogue's cache; the closure's frame is plain.
-    let allowed = unsafe { guarded(|| pg_class_aclcheck(id, pg_sys::GetUserId(), mode) == 0)? };
-    match allowed {
+pub fn require(table: &'static str, right: Right) -> Result<()> {
+    match has_rights_on(shape::own(table)?.0, &[right])? {
         true => Ok(()),
-        false => Err(Error::Denied { relation }),
+        false => Err(Error::Denied { relation: table.to_owned() }),
     }
 }

@@ -1,8 +1,22 @@
 //! The extension's settings.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 
+use pgrx::pg_sys;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+unsafe extern "C-unwind" {
+    fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: c_uint,
+        source: c_uint,
+        action: c_uint,
+        change: bool,
+        elevel: c_int,
+        reload: bool,
+    ) -> c_int;
+}
 
 static FAKE_NOW: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -39,4 +53,25 @@ pub fn is_direct() -> bool {
 /// The setting `absurd.fake_now`, as it was written.
 pub fn fake_now() -> Option<String> {
     FAKE_NOW.get().map(|text| text.to_string_lossy().into_owned())
+}
+
+/// Sets a setting of Postgres until the end of the innermost nest level of settings, as a function's SET
+/// clause does.
+///
+/// # Safety
+/// Runs under `guarded`, or where an error may pass; within a nest level of the caller's.
+pub(super) unsafe fn set_locally(name: &CStr, value: &CStr) {
+    // SAFETY: both texts outlive the call, which copies them.
+    unsafe {
+        set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
 }

@@ -6,12 +6,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::path::{self, Types};
 use super::planning;
 use super::value::Param;
 use crate::error::{Error, Result};
@@ -22,10 +23,10 @@ use crate::error::{Error, Result};
 const KEPT_BYTES: usize = 12 << 20;
 
 unsafe extern "C-unwind" {
-    fn SPI_prepare_cursor(
+    fn SPI_prepare_params(
         source: *const c_char,
-        nargs: c_int,
-        argtypes: *mut pg_sys::Oid,
+        setup: pg_sys::ParserSetupHook,
+        argument: *mut c_void,
         options: c_int,
     ) -> pg_sys::SPIPlanPtr;
     fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
@@ -84,9 +85,6 @@ pub struct Global;
 /// them, and could do nothing sound with any.
 pub struct Own;
 
-/// A queue's scope, for statements that write such tables and look into the queue's.
-pub struct Beside<'a, S>(pub &'a S);
-
 impl Scope for Own {
     fn key(&self) -> &str {
         ""
@@ -98,24 +96,6 @@ impl Scope for Own {
 
     fn missing(&self, _: &str) -> Option<Error> {
         None
-    }
-
-    fn is_owned(&self) -> bool {
-        true
-    }
-}
-
-impl<S: Scope> Scope for Beside<'_, S> {
-    fn key(&self) -> &str {
-        self.0.key()
-    }
-
-    fn expand(&self, sql: &'static str) -> String {
-        self.0.expand(sql)
-    }
-
-    fn missing(&self, message: &str) -> Option<Error> {
-        self.0.missing(message)
     }
 
     fn is_owned(&self) -> bool {
@@ -138,10 +118,39 @@ impl Scope for Global {
 }
 
 struct Kept {
-    plan: NonNull<pg_sys::_SPI_plan>,
+    plan: Plan,
     used: u64,
     /// Bytes that it takes, once it has been planned and measured.
     size: Option<usize>,
+}
+
+/// A prepared statement.
+pub(super) struct Plan {
+    pub plan: NonNull<pg_sys::_SPI_plan>,
+    /// Postgres asks for them whenever it parses the statement anew.
+    _types: Box<Types>,
+}
+
+impl Plan {
+    /// The plan's statements, of which ours have one.
+    fn sources(&self) -> impl Iterator<Item = *const pg_sys::CachedPlanSource> {
+        // SAFETY: a plan that was not freed; its sources live with it.
+        unsafe {
+            let sources = SPI_plan_get_plan_sources(self.plan.as_ptr());
+            let count = if sources.is_null() { 0 } else { (*sources).length as usize };
+            (0..count).map(move |i| (*(*sources).elements.add(i)).ptr_value.cast_const().cast())
+        }
+    }
+
+    /// Frees it. Nothing may execute it any longer.
+    pub fn free(self) {
+        for source in self.sources() {
+            // SAFETY: as above.
+            planning::disclaim(unsafe { (*source).query_string });
+        }
+        // SAFETY: the caller's promise; it was prepared by us.
+        unsafe { SPI_freeplan(self.plan.as_ptr()) };
+    }
 }
 
 impl Kept {
@@ -150,14 +159,9 @@ impl Kept {
         // SAFETY: a plan that was kept and not freed; its sources and their contexts live with it. The
         // contexts' sizes are read without allocating.
         unsafe {
-            let sources = SPI_plan_get_plan_sources(self.plan.as_ptr());
-            if sources.is_null() {
-                return 0;
-            }
-            (0..(*sources).length as usize)
-                .map(|i| {
-                    let source: *const pg_sys::CachedPlanSource =
-                        (*(*sources).elements.add(i)).ptr_value.cast();
+            self.plan
+                .sources()
+                .map(|source| {
                     let planned = (*source).gplan;
                     let plan = if planned.is_null() { None } else { Some((*planned).context) };
                     MemoryContextMemAllocated((*source).context, true)
@@ -194,12 +198,13 @@ pub(super) fn get(
         cache.clock += 1;
         let kept = cache.plans.get_mut(&identity)?.get_mut(scope.key())?;
         kept.used = cache.clock;
-        Some(kept.plan)
+        Some(kept.plan.plan)
     });
     if let Some(plan) = found {
         return Ok(plan);
     }
-    let plan = prepare(statement, scope, params)?;
+    let kept = prepare(statement, scope, params)?;
+    let plan = kept.plan;
     // A plan may be in use by an outer call of this backend; only the outermost may free one.
     if outermost {
         CACHE.with_borrow_mut(Cache::make_room);
@@ -208,41 +213,48 @@ pub(super) fn get(
         let used = cache.clock;
         cache.new.push((identity, scope.key().into()));
         let of_statement = cache.plans.entry(identity).or_default();
-        of_statement.insert(scope.key().into(), Kept { plan, used, size: None });
+        of_statement.insert(scope.key().into(), Kept { plan: kept, used, size: None });
     });
     Ok(plan)
 }
 
-fn prepare(
-    statement: &'static Statement,
-    scope: &impl Scope,
-    params: &[Param],
-) -> Result<NonNull<pg_sys::_SPI_plan>> {
+/// Prepares a text of ours. It is planned for the values at hand unless it is `kept`.
+pub(super) fn prepare_text(text: &str, params: &[Param], kept: bool) -> Result<Plan> {
+    let text = CString::new(text)
+        .map_err(|_| Error::invalid("SQL text", "must not contain a zero byte"))?;
+    let types = Types::new(params.iter().map(|param| param.oid));
+    let (text, argument) = (text.as_ptr(), types.as_argument());
+    // The engine's statements are keyed look-ups whose best plan does not depend on the values:
+    // ask for the generic plan at once instead of five custom ones first.
+    let options = if kept { pg_sys::CURSOR_OPT_GENERIC_PLAN as c_int } else { 0 };
+    let parsers = path::parsers();
+    // SAFETY: the text outlives the call and the types the plan; the closure's frame holds pointers only.
+    let plan =
+        unsafe { guarded(|| SPI_prepare_params(text, Some(path::begin), argument, options)) };
+    path::settle(parsers);
+    let plan = NonNull::new(plan?)
+        .ok_or_else(|| Error::Corrupt { what: "a statement could not be prepared".to_owned() })?;
+    Ok(Plan { plan, _types: types })
+}
+
+fn prepare(statement: &'static Statement, scope: &impl Scope, params: &[Param]) -> Result<Plan> {
     let mut text = planning::MARK.to_owned() + &scope.expand(statement.body());
     if let Some((word, with)) = statement.blank {
         text = text.replace(word, with);
     }
-    let text = CString::new(text).map_err(|_| Error::Corrupt {
-        what: "a statement of the engine contains a zero byte".to_owned(),
-    })?;
-    let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();
-    let (text, types, count) = (text.as_ptr(), types.as_mut_ptr(), types.len() as c_int);
-    // The engine's statements are keyed look-ups whose best plan does not depend on the values:
-    // ask for the generic plan at once instead of five custom ones first.
-    let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as c_int;
-    // SAFETY: text and types outlive the call; the closures' frames hold pointers only.
-    let plan = unsafe { guarded(|| SPI_prepare_cursor(text, count, types, options)) };
-    let plan = match plan {
+    let plan = match prepare_text(&text, params, true) {
         // 42P01: a table of the queue is missing. Say it with the queue's name and a hint.
         Err(Error::Postgres(caught)) if caught.is("42P01") => {
             return Err(scope.missing(&caught.message()).unwrap_or(Error::Postgres(caught)));
         }
         other => other?,
     };
-    let plan = NonNull::new(plan)
-        .ok_or_else(|| Error::Corrupt { what: "a statement could not be prepared".to_owned() })?;
     // SAFETY: the plan was just prepared on this connection.
-    unsafe { guarded(|| SPI_keepplan(plan.as_ptr()))? };
+    unsafe { guarded(|| SPI_keepplan(plan.plan.as_ptr()))? };
+    for source in plan.sources() {
+        // SAFETY: the plan's own source.
+        planning::claim(unsafe { (*source).query_string });
+    }
     Ok(plan)
 }
 
@@ -271,10 +283,10 @@ impl Cache {
                 break;
             }
             let Some(plans) = self.plans.get_mut(&identity) else { continue };
-            if let Some(kept) = plans.remove(&key) {
-                // SAFETY: the plan was kept by us and nothing executes it now.
-                unsafe { SPI_freeplan(kept.plan.as_ptr()) };
-                self.bytes = self.bytes.saturating_sub(kept.size.unwrap_or(0));
+            if let Some(Kept { plan, size, .. }) = plans.remove(&key) {
+                let size = size.unwrap_or(0);
+                plan.free();
+                self.bytes = self.bytes.saturating_sub(size);
             }
         }
     }

@@ -6,9 +6,12 @@
 //!
 //! Postgres plans a kept statement whenever it finds its plan out of date: after DDL, another role,
 //! a changed search_path. A planner hook is the one place that sees all of these. It steers the
-//! planner for the engine's own statements, known by a mark in their text, and for no others: what
-//! runs below them, a user's trigger for one, is planned as its author expects.
+//! planner for the engine's own statements, known by where their texts lie in memory, and for no others:
+//! what runs below them, a user's trigger for one, is planned as its author expects, and so is a copy of
+//! such a statement out of a log.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
@@ -24,8 +27,23 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::PlannedStmt;
 }
 
-/// What the text of a statement of the engine starts with.
+/// What the text of a statement of the engine starts with, for people who read logs and statistics.
 pub(super) const MARK: &str = "/* absurd */ ";
+
+thread_local! {
+    /// Where the texts of this backend's kept statements lie.
+    static TEXTS: RefCell<HashSet<usize>> = RefCell::default();
+}
+
+/// From now on the statement with this text, which Postgres keeps there, is planned as one of ours.
+pub(super) fn claim(text: *const c_char) {
+    TEXTS.with_borrow_mut(|texts| texts.insert(text.addr()));
+}
+
+/// Before the text is freed.
+pub(super) fn disclaim(text: *const c_char) {
+    TEXTS.with_borrow_mut(|texts| texts.remove(&text.addr()));
+}
 
 /// The hooks that were there before ours.
 static mut PREVIOUS: pg_sys::planner_hook_type = None;
@@ -60,7 +78,7 @@ unsafe extern "C-unwind" fn plan(
             Some(previous) => previous(query, text, options, params),
             None => standard_planner(query, text, options, params),
         };
-        if !is_marked(text) {
+        if !TEXTS.with_borrow(|texts| texts.contains(&text.addr())) {
             return next();
         }
         let (before, outer) = (Switches::read(), STEERING);
@@ -111,14 +129,6 @@ unsafe extern "C-unwind" fn size(
             (*index).tuples = (*index).tuples.max(ROWS);
         }
     }
-}
-
-/// # Safety
-/// `text` is null or a C string.
-unsafe fn is_marked(text: *const c_char) -> bool {
-    // SAFETY: the comparison ends with the first byte that differs, the terminating zero at last.
-    !text.is_null()
-        && MARK.bytes().enumerate().all(|(i, byte)| unsafe { *text.add(i) as u8 == byte })
 }
 
 /// The planner's switches that decide between an index and everything else. JIT is among them because

@@ -2,131 +2,113 @@
 //!
 //! Statements on queues and on what clients write run with the rights of the caller. What the engine keeps
 //! of executed workflow runs is nobody's to write by hand, so no role is granted anything on it: those
-//! statements run with the rights of the tables' owner, and with a search path that no caller chose.
+//! statements run with the rights of the owner, and with a search path that no caller chose. So does the DDL
+//! of queues, whose tables are the owner's whoever creates them.
+
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-use super::catalog;
 use super::ereport::guarded;
+use super::{path, shape};
 use crate::error::Result;
 
-/// Any of the tables: they have one owner.
-const TABLE: &str = "workflow_execution";
+// pgrx wraps each call into a catch of its own; an error that came through one of those below `guarded`
+// would be a panic in a frame that knows none, and end the server.
+unsafe extern "C-unwind" {
+    fn superuser() -> bool;
+    fn GetUserId() -> pg_sys::Oid;
+    fn GetUserIdAndSecContext(role: *mut pg_sys::Oid, context: *mut i32);
+    fn SetUserIdAndSecContext(role: pg_sys::Oid, context: i32);
+    fn has_privs_of_role(member: pg_sys::Oid, role: pg_sys::Oid) -> bool;
+    fn GetUserNameFromId(role: pg_sys::Oid, missing_ok: bool) -> *mut c_char;
+}
 
-/// The owner's rights, until it is dropped.
+/// Another's rights, until it is dropped.
 pub struct Rights {
     role: pg_sys::Oid,
     context: i32,
 }
 
+/// The role that the call runs as.
+pub fn current_role() -> pg_sys::Oid {
+    // SAFETY: reads a global of this backend.
+    unsafe { GetUserId() }
+}
+
+/// A role's name.
+///
+/// # Errors
+/// 42704 when there is no such role.
+pub fn name_of(role: pg_sys::Oid) -> Result<String> {
+    // SAFETY: a C string in the call's memory; the closure's frame is plain.
+    unsafe {
+        let name = guarded(|| GetUserNameFromId(role, false))?;
+        Ok(CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
 /// Whether the current role has the owner's rights anyway.
+///
+/// # Errors
+/// 55000 when the extension's tables are not there.
 pub fn are_owners() -> Result<bool> {
-    let owner = catalog::owner(TABLE)?;
+    let owner = shape::owner()?;
     // SAFETY: reads globals and the catalogue's cache; the closure's frame is plain.
-    unsafe { guarded(|| pg_sys::superuser() || owner == Some(pg_sys::GetUserId())) }
+    unsafe { guarded(|| superuser() || has_privs_of_role(GetUserId(), owner)) }
+}
+
+/// Whether the current role is a superuser.
+///
+/// # Errors
+/// Postgres's own.
+pub fn is_superuser() -> Result<bool> {
+    // SAFETY: as above.
+    unsafe { guarded(|| superuser()) }
 }
 
 /// Takes the owner's rights; none when the current role has them anyway.
+///
+/// # Errors
+/// As [`are_owners`].
 pub fn owner() -> Result<Option<Rights>> {
-    let Some(owner) = catalog::owner(TABLE)? else { return Ok(None) };
-    let (mut role, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as Postgres runs a SECURITY DEFINER function with a SET clause: the role, which the end of
-    // the transaction would put back too, and a path of pg_catalog alone. The closures' frames are plain.
-    unsafe {
-        if guarded(|| pg_sys::superuser() || pg_sys::GetUserId() == owner)? {
-            return Ok(None);
-        }
-        guarded(|| {
-            path::push();
-        })?;
-        pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
-        let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-        pg_sys::SetUserIdAndSecContext(owner, context | local);
+    let owner = shape::owner()?;
+    // SAFETY: reads globals; the closure's frame is plain.
+    if unsafe { guarded(|| superuser() || GetUserId() == owner)? } {
+        return Ok(None);
     }
-    Ok(Some(Rights { role, context }))
+    take(owner, 0).map(Some)
+}
+
+/// Becomes the owner, whoever the current role is, in an operation that no settings, temporary tables or
+/// deferred triggers of the caller reach into: what is made then is the owner's.
+///
+/// # Errors
+/// As [`are_owners`].
+pub fn restricted() -> Result<Rights> {
+    take(shape::owner()?, pg_sys::SECURITY_RESTRICTED_OPERATION as i32)
+}
+
+/// As Postgres runs a SECURITY DEFINER function with a SET clause: the role, which the end of the transaction
+/// would put back too, and a path of `pg_catalog` alone.
+fn take(owner: pg_sys::Oid, more: i32) -> Result<Rights> {
+    let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: the closure's frame is plain.
+    unsafe {
+        guarded(|| path::push())?;
+        GetUserIdAndSecContext(&mut role, &mut context);
+        let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        SetUserIdAndSecContext(owner, context | local | more);
+    }
+    Ok(Rights { role, context })
 }
 
 impl Drop for Rights {
     fn drop(&mut self) {
-        // SAFETY: undoes what `owner` did, in the same subtransaction.
+        // SAFETY: undoes what `take` did, in the same subtransaction.
         unsafe {
-            pg_sys::SetUserIdAndSecContext(self.role, self.context);
+            SetUserIdAndSecContext(self.role, self.context);
             path::pop();
-        }
-    }
-}
-
-/// The search path of Postgres up to 16, which can be overridden without a setting.
-#[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16"))]
-mod path {
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        fn PushOverrideSearchPath(path: *mut pg_sys::OverrideSearchPath);
-        fn PopOverrideSearchPath();
-    }
-
-    pub unsafe fn push() {
-        let mut path = pg_sys::OverrideSearchPath { addCatalog: true, ..Default::default() };
-        // SAFETY: Postgres copies the path.
-        unsafe { PushOverrideSearchPath(&raw mut path) }
-    }
-
-    pub unsafe fn pop() {
-        // SAFETY: what `push` pushed.
-        unsafe { PopOverrideSearchPath() }
-    }
-}
-
-/// Later ones have the setting alone.
-#[cfg(any(feature = "pg17", feature = "pg18"))]
-mod path {
-    use std::cell::RefCell;
-    use std::ffi::{c_char, c_int, c_uint};
-
-    use pgrx::pg_sys;
-
-    unsafe extern "C-unwind" {
-        fn NewGUCNestLevel() -> c_int;
-        fn AtEOXact_GUC(commit: bool, level: c_int);
-        fn set_config_option(
-            name: *const c_char,
-            value: *const c_char,
-            context: c_uint,
-            source: c_uint,
-            action: c_uint,
-            change: bool,
-            elevel: c_int,
-            reload: bool,
-        ) -> c_int;
-    }
-
-    thread_local! {
-        static LEVELS: RefCell<Vec<c_int>> = const { RefCell::new(Vec::new()) };
-    }
-
-    pub unsafe fn push() {
-        // SAFETY: as a function's SET clause does it.
-        unsafe {
-            let level = NewGUCNestLevel();
-            set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-            LEVELS.with_borrow_mut(|levels| levels.push(level));
-        }
-    }
-
-    pub unsafe fn pop() {
-        if let Some(level) = LEVELS.with_borrow_mut(Vec::pop) {
-            // SAFETY: the level of the matching `push`.
-            unsafe { AtEOXact_GUC(true, level) }
         }
     }
 }

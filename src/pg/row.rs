@@ -1,5 +1,7 @@
 //! What a statement returned.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 use super::value::Column;
@@ -93,20 +95,49 @@ pub struct Row {
 
 impl Row {
     /// The column's value, none when it is NULL.
+    ///
+    /// # Errors
+    /// 55000 when the column has another type than the one that it is read as.
     pub fn get<T: Column>(&self, column: usize) -> Result<Option<T>> {
         let mut null = false;
-        // SAFETY: tuple and descriptor are of one result; an unknown number reads as NULL. The
-        // statement beside the caller says which type the column has.
+        // SAFETY: tuple and descriptor are of one result, and the column has the type that is read.
         unsafe {
+            let columns = (*self.desc).attrs.as_slice((*self.desc).natts as usize);
+            check_type::<T>(columns.get(column), "result of an engine statement")?;
             let datum = SPI_getbinval(self.tuple, self.desc, column as i32 + 1, &mut null);
             Ok(if null { None } else { T::read(datum) })
         }
     }
 
-    /// The column's value, where the schema says that it is never NULL.
+    /// As [`Row::get`], where the schema says that it is never NULL.
     pub fn need<T: Column>(&self, column: usize) -> Result<T> {
         self.get(column)?.ok_or_else(|| Error::Corrupt {
             what: format!("column {} of an engine statement is unexpectedly null", column + 1),
         })
+    }
+}
+
+/// Checks that a column can be read as a type of ours: a value is never taken for another type than the
+/// catalogue's. Of a composite value it is asked no more than that: it says itself what it consists of.
+///
+/// # Errors
+/// 55000 naming the column.
+pub(super) unsafe fn check_type<T: Column>(
+    column: Option<&pg_sys::FormData_pg_attribute>,
+    of: &str,
+) -> Result<()> {
+    let is_it = |column: &pg_sys::FormData_pg_attribute| {
+        column.atttypid == T::OID || T::OID == pg_sys::RECORDOID
+    };
+    match column {
+        Some(column) if is_it(column) => Ok(()),
+        // SAFETY: a column's name is a C string.
+        Some(column) => Err(Error::ColumnType {
+            table: of.to_owned(),
+            column: unsafe { CStr::from_ptr(column.attname.data.as_ptr()) }
+                .to_string_lossy()
+                .into_owned(),
+        }),
+        None => Err(Error::Corrupt { what: format!("{of} has too few columns") }),
     }
 }

@@ -1,13 +1,15 @@
 //! One call of a SQL function: one reading of the clock, one SPI connection.
 
 use std::cell::Cell;
-use std::ffi::{CString, c_char, c_int, c_long};
+use std::ffi::{c_int, c_long};
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 use pgrx::{Uuid, pg_sys};
 
 use super::direct::Tables;
 use super::ereport::{self, guarded};
+use super::path;
 use super::plan::{self, Scope, Statement};
 use super::row::Rows;
 use super::value::Param;
@@ -17,33 +19,16 @@ use crate::error::{Error, Result};
 unsafe extern "C-unwind" {
     fn SPI_connect() -> c_int;
     fn SPI_finish() -> c_int;
-    fn SPI_execute_plan(
+    fn SPI_execute_plan_with_paramlist(
         plan: pg_sys::SPIPlanPtr,
-        values: *mut pg_sys::Datum,
-        nulls: *const c_char,
+        params: pg_sys::ParamListInfo,
         read_only: bool,
         count: c_long,
     ) -> c_int;
-    fn SPI_execute_snapshot(
-        plan: pg_sys::SPIPlanPtr,
-        values: *mut pg_sys::Datum,
-        nulls: *const c_char,
-        snapshot: pg_sys::Snapshot,
-        crosscheck: pg_sys::Snapshot,
-        read_only: bool,
-        fire_triggers: bool,
-        count: c_long,
-    ) -> c_int;
+    fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
     fn GetLatestSnapshot() -> pg_sys::Snapshot;
-    fn SPI_execute_with_args(
-        source: *const c_char,
-        nargs: c_int,
-        argtypes: *mut pg_sys::Oid,
-        values: *mut pg_sys::Datum,
-        nulls: *const c_char,
-        read_only: bool,
-        count: c_long,
-    ) -> c_int;
+    fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
+    fn PopActiveSnapshot();
     fn ProcessInterrupts();
     fn SPI_datumTransfer(value: pg_sys::Datum, by_value: bool, length: c_int) -> pg_sys::Datum;
 }
@@ -121,10 +106,7 @@ impl Session {
         scope: &impl Scope,
         params: &[Param],
     ) -> Result<Rows> {
-        self.execute(statement, scope, params, |plan, values, nulls| {
-            // SAFETY: the arrays have as many elements as the plan has parameters.
-            unsafe { SPI_execute_plan(plan, values, nulls, false, 0) }
-        })
+        self.execute(statement, scope, params, false)
     }
 
     /// Whether the transaction keeps one snapshot (REPEATABLE READ, SERIALIZABLE), so that its
@@ -142,14 +124,7 @@ impl Session {
         scope: &impl Scope,
         params: &[Param],
     ) -> Result<Rows> {
-        self.execute(statement, scope, params, |plan, values, nulls| {
-            let none = std::ptr::null_mut();
-            // SAFETY: as in `run`; SPI keeps the snapshot registered while it runs.
-            unsafe {
-                let latest = GetLatestSnapshot();
-                SPI_execute_snapshot(plan, values, nulls, latest, none, false, false, 0)
-            }
-        })
+        self.execute(statement, scope, params, true)
     }
 
     fn execute(
@@ -157,32 +132,45 @@ impl Session {
         statement: &'static Statement,
         scope: &impl Scope,
         params: &[Param],
-        how: impl FnOnce(pg_sys::SPIPlanPtr, *mut pg_sys::Datum, *const c_char) -> c_int,
+        latest: bool,
     ) -> Result<Rows> {
         let _rights = if scope.is_owned() { rights::owner()? } else { None };
         let plan = plan::get(statement, scope, params, self.is_outermost())?;
-        self.doubt_rows();
-        let (mut values, nulls) = bind(params);
-        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
-        // SAFETY: the arrays outlive the call; the closures' frames are plain.
-        let outcome = unsafe { guarded(|| how(plan.as_ptr(), values, nulls)) };
-        rows(outcome?)
+        self.execute_plan(plan, params, latest)
     }
 
     /// Plans and runs SQL text once, with the values known to the planner. For DDL, for queries
     /// whose best plan depends on which filters are given, and for what runs seldom.
     pub fn run_once(&self, sql: &str, params: &[Param]) -> Result<Rows> {
-        let text = CString::new(sql)
-            .map_err(|_| Error::invalid("SQL text", "must not contain a zero byte"))?;
-        let mut types: Vec<pg_sys::Oid> = params.iter().map(|param| param.oid).collect();
-        let (mut values, nulls) = bind(params);
-        let (text, count) = (text.as_ptr(), params.len() as c_int);
+        let prepared = plan::prepare_text(sql, params, false)?;
+        let rows = self.execute_plan(prepared.plan, params, false)?;
+        prepared.free();
+        Ok(rows)
+    }
+
+    fn execute_plan(
+        &self,
+        plan: NonNull<pg_sys::_SPI_plan>,
+        params: &[Param],
+        latest: bool,
+    ) -> Result<Rows> {
         self.doubt_rows();
-        let (types, values, nulls) = (types.as_mut_ptr(), values.as_mut_ptr(), nulls.as_ptr());
-        // SAFETY: as above.
+        let parsers = path::parsers();
+        // SAFETY: the parameters live in the call's memory; the closure's frame holds pointers only.
         let outcome = unsafe {
-            guarded(|| SPI_execute_with_args(text, count, types, values, nulls, false, 0))
+            guarded(|| {
+                let values = bind(params);
+                if !latest {
+                    return SPI_execute_plan_with_paramlist(plan.as_ptr(), values, false, 0);
+                }
+                // A query that only reads uses the snapshot that is active.
+                PushActiveSnapshot(GetLatestSnapshot());
+                let code = SPI_execute_plan_with_paramlist(plan.as_ptr(), values, true, 0);
+                PopActiveSnapshot();
+                code
+            })
         };
+        path::settle(parsers);
         rows(outcome?)
     }
 
@@ -227,14 +215,28 @@ impl Drop for Session {
     }
 }
 
-fn bind(params: &[Param]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
-    params
-        .iter()
-        .map(|param| match param.datum {
-            Some(datum) => (datum, b' ' as c_char),
-            None => (pg_sys::Datum::null(), b'n' as c_char),
-        })
-        .unzip()
+/// The values of a statement's parameters; null for none.
+///
+/// # Safety
+/// Runs under `guarded`.
+unsafe fn bind(params: &[Param]) -> pg_sys::ParamListInfo {
+    if params.is_empty() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the list has a place for each.
+    unsafe {
+        let list = makeParamList(params.len() as c_int);
+        let places = (*list).params.as_mut_ptr();
+        for (place, param) in params.iter().enumerate() {
+            *places.add(place) = pg_sys::ParamExternData {
+                value: param.datum.unwrap_or(pg_sys::Datum::null()),
+                isnull: param.datum.is_none(),
+                pflags: pg_sys::PARAM_FLAG_CONST as u16,
+                ptype: param.oid,
+            };
+        }
+        list
+    }
 }
 
 fn rows(code: c_int) -> Result<Rows> {

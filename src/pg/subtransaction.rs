@@ -1,10 +1,11 @@
 //! An attempt whose failure the rest of the call survives.
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
 
 use super::Session;
+use super::guc;
 use super::ereport::{Caught, guarded};
 use crate::error::{Error, Result};
 
@@ -14,16 +15,6 @@ unsafe extern "C-unwind" {
     fn RollbackAndReleaseCurrentSubTransaction();
     fn NewGUCNestLevel() -> c_int;
     fn AtEOXact_GUC(commit: bool, level: c_int);
-    fn set_config_option(
-        name: *const c_char,
-        value: *const c_char,
-        context: c_uint,
-        source: c_uint,
-        action: c_uint,
-        change: bool,
-        elevel: c_int,
-        reload: bool,
-    ) -> c_int;
 }
 
 impl Session {
@@ -58,16 +49,7 @@ impl Session {
             unsafe {
                 let level = guarded(|| {
                     let level = NewGUCNestLevel();
-                    set_config_option(
-                        c"lock_timeout".as_ptr(),
-                        c"10ms".as_ptr(),
-                        pg_sys::GucContext::PGC_USERSET,
-                        pg_sys::GucSource::PGC_S_SESSION,
-                        pg_sys::GucAction::GUC_ACTION_SAVE,
-                        true,
-                        0,
-                        false,
-                    );
+                    guc::set_locally(c"lock_timeout", c"10ms");
                     level
                 })?;
                 let value = f()?;

@@ -1,9 +1,13 @@
 //! Rows as a trigger sees them.
 
+use std::ffi::CStr;
+
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::{AllocatedByRust, IntoDatum, PgTrigger, pg_sys};
 
+use super::row::check_type;
 use super::value::Column;
+use super::{catalog, shape};
 use crate::error::{Error, Result};
 
 /// Which version of a row.
@@ -18,9 +22,79 @@ pub struct Fired<'a> {
     trigger: &'a PgTrigger<'a>,
 }
 
+/// When a trigger fires: the bits of the event that Postgres calls it with.
+#[derive(Clone, Copy)]
+pub struct When(u32);
+
+impl When {
+    pub const BEFORE_INSERT: Self =
+        Self(pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_INSERT);
+    pub const BEFORE_UPDATE: Self =
+        Self(pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE);
+    pub const AFTER_UPDATE: Self =
+        Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE);
+    pub const AFTER_DELETE: Self =
+        Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_DELETE);
+    pub const AFTER_UPDATE_STATEMENT: Self = Self(pg_sys::TRIGGER_EVENT_UPDATE);
+    pub const AFTER_DELETE_STATEMENT: Self = Self(pg_sys::TRIGGER_EVENT_DELETE);
+
+    fn is(self, event: u32) -> bool {
+        let asked = pg_sys::TRIGGER_EVENT_OPMASK
+            | pg_sys::TRIGGER_EVENT_ROW
+            | pg_sys::TRIGGER_EVENT_TIMINGMASK;
+        event & asked == self.0
+    }
+}
+
 impl<'a> Fired<'a> {
-    pub fn new(trigger: &'a PgTrigger<'a>) -> Self {
-        Self { trigger }
+    /// Of a table of the extension's own, at one of the events that the trigger was made for. Anybody may put
+    /// a function of ours on a table of his: nothing of such a row is looked at.
+    ///
+    /// # Errors
+    /// 0A000 for another table, event or level.
+    pub fn on(
+        trigger: &'a PgTrigger<'a>,
+        table: &'static str,
+        when: &[When],
+    ) -> Result<Self> {
+        let (own, _) = shape::own(table)?;
+        // SAFETY: a trigger's relation is open while it runs.
+        let id = unsafe { (*trigger.trigger_data().tg_relation).rd_id };
+        Self::checked(trigger, id == own, when)
+    }
+
+    /// As [`Fired::on`], of the events of the queue that is the trigger's argument.
+    ///
+    /// # Errors
+    /// As [`Fired::on`].
+    pub fn on_events(trigger: &'a PgTrigger<'a>) -> Result<Self> {
+        // SAFETY: a trigger's relation is open while it runs.
+        let (id, row) = unsafe {
+            let relation = trigger.trigger_data().tg_relation;
+            ((*relation).rd_id, *(*relation).rd_rel)
+        };
+        let fired = Self { trigger };
+        let is_its = match fired.argument()? {
+            Some(queue) => catalog::id(&format!("e_{queue}"))? == Some(id),
+            None => false,
+        };
+        let is_its = is_its
+            && row.relkind as u8 == b'r'
+            && shape::is_trusted(row.relowner)?
+            && shape::type_of(id, "event_name")? == Some(pg_sys::TEXTOID);
+        Self::checked(trigger, is_its, &[When::BEFORE_INSERT])
+    }
+
+    fn checked(trigger: &'a PgTrigger<'a>, is_its_table: bool, when: &[When]) -> Result<Self> {
+        let event = trigger.trigger_data().tg_event;
+        if is_its_table && when.iter().any(|when| when.is(event)) {
+            return Ok(Self { trigger });
+        }
+        // SAFETY: a trigger's own record; its name is a C string.
+        let name = unsafe {
+            CStr::from_ptr((*trigger.trigger_data().tg_trigger).tgname).to_string_lossy().into_owned()
+        };
+        Err(Error::ForeignTrigger { name })
     }
 
     /// The first argument that the trigger was created with.
@@ -70,6 +144,8 @@ impl<'a> Fired<'a> {
                     what: format!("table has no column \"{column}\" that its trigger needs"),
                 });
             }
+            let columns = (*desc).attrs.as_slice((*desc).natts as usize);
+            check_type::<T>(columns.get(number as usize - 1), "a table of the extension")?;
             let mut null = false;
             let datum = pg_sys::SPI_getbinval(tuple, desc, number, &mut null);
             Ok(if null { None } else { T::read(datum) })
@@ -94,7 +170,7 @@ pub fn acting_role() -> String {
         if name.is_null() {
             String::new()
         } else {
-            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+            CStr::from_ptr(name).to_string_lossy().into_owned()
         }
     }
 }

@@ -94,14 +94,19 @@ sql_type! {
 
 /// A Rust type that a result column can be read as.
 pub trait Column: Sized {
+    /// The type that it is read from.
+    const OID: Oid;
+
     /// # Safety
-    /// `datum` is a non-null value of the column's type.
+    /// `datum` is a non-null value of that type.
     unsafe fn read(datum: Datum) -> Option<Self>;
 }
 
 macro_rules! column {
-    ($($rust:ty),*) => {
+    ($($rust:ty => $oid:ident),*) => {
         $(impl Column for $rust {
+            const OID: Oid = pg_sys::$oid;
+
             unsafe fn read(datum: Datum) -> Option<Self> {
                 // SAFETY: the caller's promise.
                 unsafe { <$rust>::from_datum(datum, false) }
@@ -110,9 +115,15 @@ macro_rules! column {
     };
 }
 
-column!(String, Uuid, Jsonb, i16, i32, i64, f64, bool, Vec<i16>, Vec<i32>, Vec<Uuid>);
+column!(
+    String => TEXTOID, Uuid => UUIDOID, Jsonb => JSONBOID, i16 => INT2OID, i32 => INT4OID,
+    i64 => INT8OID, f64 => FLOAT8OID, bool => BOOLOID, Vec<i16> => INT2ARRAYOID,
+    Vec<i32> => INT4ARRAYOID, Vec<Uuid> => UUIDARRAYOID, Vec<Option<String>> => TEXTARRAYOID
+);
 
 impl Column for ::uuid::Uuid {
+    const OID: Oid = pg_sys::UUIDOID;
+
     unsafe fn read(datum: Datum) -> Option<Self> {
         // SAFETY: the caller's promise.
         let id = unsafe { <Uuid as Column>::read(datum)? };
@@ -121,19 +132,16 @@ impl Column for ::uuid::Uuid {
 }
 
 impl Column for Timestamp {
+    const OID: Oid = pg_sys::TIMESTAMPTZOID;
+
     unsafe fn read(datum: Datum) -> Option<Self> {
         Some(Self::from_micros(datum.value() as i64))
     }
 }
 
-impl Column for Vec<Option<String>> {
-    unsafe fn read(datum: Datum) -> Option<Self> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::from_datum(datum, false) }
-    }
-}
-
 impl Column for Vec<Timestamp> {
+    const OID: Oid = pg_sys::TIMESTAMPTZARRAYOID;
+
     unsafe fn read(datum: Datum) -> Option<Self> {
         // SAFETY: the caller's promise; a timestamp is an eight-byte integer.
         let micros = unsafe { <Vec<i64>>::from_datum(datum, false)? };
@@ -231,6 +239,8 @@ macro_rules! carried {
         }
 
         impl Column for $rust {
+            const OID: Oid = $oid;
+
             unsafe fn read(datum: Datum) -> Option<Self> {
                 Some(Self(datum))
             }

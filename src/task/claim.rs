@@ -8,33 +8,19 @@ use crate::error::Result;
 use crate::overdue;
 use crate::params;
 use crate::pg::plan::Own;
-use crate::pg::rights;
 use crate::pg::{Session, Statement};
 use crate::queue::QueueName;
 
 /// Whether anything is overdue, and the highest and the lowest priority of waiting runs.
-macro_rules! look {
-    ($more:literal) => {
-        concat!(
-            "select ",
-            overdue!(),
-            ", (select priority from {r} where state in ('pending', 'sleeping')
-                 order by priority desc limit 1),
-               (select priority from {r} where state in ('pending', 'sleeping')
-                 order by priority limit 1)",
-            $more
-        )
-    };
-}
-
-static LOOK: Statement = Statement::new(look!(""));
-/// With whether workflow runs have something to go on with.
-static LOOK_ALL: Statement = Statement::new(look!(
-    ", exists (select from absurd.workflow_timer
-                where queue_name = $2 and due_at <= $1)
-       or exists (select from absurd.workflow_stimulus where queue_name = $2)"
+static LOOK: Statement = Statement::new(concat!(
+    "select ",
+    overdue!(),
+    ", (select priority from {r} where state in ('pending', 'sleeping')
+         order by priority desc limit 1),
+       (select priority from {r} where state in ('pending', 'sleeping')
+         order by priority limit 1)"
 ));
-/// The same by itself, for callers who may not read those tables.
+/// Whether workflow runs have something to go on with.
 static GOES_ON: Statement = Statement::new(
     "select exists (select from absurd.workflow_timer where queue_name = $2 and due_at <= $1)
             or exists (select from absurd.workflow_stimulus where queue_name = $2)",
@@ -174,16 +160,8 @@ fn look(session: &Session, queue: &QueueName) -> Result<Seen> {
         return Ok(Seen { overdue, highest, lowest: None, goes_on, blocks });
     }
     let (now, began) = (session.now(), session.blocks_looked_at());
-    let all = rights::are_owners()?;
-    let rows = match all {
-        true => session.run(&LOOK_ALL, queue, params![now, queue.as_str()])?,
-        false => session.run(&LOOK, queue, params![now])?,
-    };
-    let row = rows.only()?;
-    let goes_on = match all {
-        true => row.need(5)?,
-        false => goes_on(session, queue)?,
-    };
+    let row = session.run(&LOOK, queue, params![now])?.only()?;
+    let goes_on = goes_on(session, queue)?;
     let (highest, lowest) = (row.get(3)?, row.get(4)?);
     let blocks = session.blocks_looked_at() - began;
     Ok(Seen { overdue: Overdue::read(row)?, highest, lowest, goes_on, blocks })

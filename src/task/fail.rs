@@ -1,7 +1,6 @@
 //! fail_run: an attempt is over without success; another follows, or the task ends.
 
 use super::backoff::Backoff;
-use super::direct::fail::{self as direct, Failed};
 use super::followed::{Attempt, Outcome};
 use super::options::Cancellation;
 use super::state::State;
@@ -15,7 +14,8 @@ macro_rules! load {
         concat!(
             "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
                     t.cancellation, t.first_started_at, r.claimed_by, r.claim_expires_at,
-                    t.workflow_step is true, r.attempt_ends_at
+                    t.workflow_step is true, r.attempt_ends_at,
+                    exists (select from {w} w where w.run_id = r.run_id)
                from {r} r join {t} t on t.task_id = r.task_id
               where r.run_id = $1",
             $which,
@@ -27,7 +27,10 @@ macro_rules! load {
 /// Tasks that no step follows.
 static LOAD: Statement = Statement::new(load!(" and t.workflow_step is not true"));
 static LOAD_ANY: Statement = Statement::new(load!(""));
-static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail.sql"));
+static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail_run.sql"));
+static NEXT: Statement = Statement::new(include_str!("../../sql/task/next_run.sql"));
+static TASK: Statement = Statement::new(include_str!("../../sql/task/fail_task.sql"));
+static FORGET_WAITS: Statement = Statement::new("delete from {w} where run_id = $1");
 
 /// What decides on the task when one of its runs fails.
 #[derive(Clone, Copy)]
@@ -106,12 +109,8 @@ pub fn run(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Outcome> {
-    let is_done = match directly(session, queue, run, reason, retry_at, false)? {
-        Some(Failed::Done(..)) => true,
-        Some(Failed::Followed) => false,
-        None => settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?.is_some(),
-    };
-    Ok(if is_done { Outcome::Done } else { Outcome::Refused })
+    let failed = settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?;
+    Ok(if failed.is_some() { Outcome::Done } else { Outcome::Refused })
 }
 
 /// As [`run`], whoever follows the task; none when the run is neither running nor sleeping.
@@ -122,26 +121,7 @@ pub fn any(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Option<Attempt>> {
-    match directly(session, queue, run, reason, retry_at, true)? {
-        Some(Failed::Done(attempt, _)) => Ok(Some(attempt)),
-        _ => settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason)),
-    }
-}
-
-/// As [`direct::run`], and tells of the next run.
-fn directly(
-    session: &Session,
-    queue: &QueueName,
-    run: Uuid,
-    reason: Option<Jsonb>,
-    retry_at: Option<Timestamp>,
-    followed: bool,
-) -> Result<Option<Failed>> {
-    let failed = direct::run(session, queue, run, reason, retry_at, followed)?;
-    if let Some(Failed::Done(_, Some(at))) = failed {
-        ready::announce(session, queue, at)?;
-    }
-    Ok(failed)
+    settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason))
 }
 
 /// Fails a run whose lease has ended, with the reason that names the worker.
@@ -214,7 +194,17 @@ fn settle(
     let verdict = case.verdict(now, retry_at);
     let (state, at) = (verdict.state(now), verdict.retry_at());
     let next = at.map(|_| session.new_id()).transpose()?;
-    session.run(&FAIL, queue, params![run, reason, now, state.as_str(), next, at])?;
+    session.run(&FAIL, queue, params![run, reason, now])?;
+    if row.need(12)? {
+        session.run(&FORGET_WAITS, queue, params![run])?;
+    }
+    let following = next.map(|_| attempt + 1);
+    if let (Some(next), Some(following), Some(at)) = (next, following, at) {
+        let values = params![run, next, following, state.as_str(), at, now];
+        session.run(&NEXT, queue, values)?;
+    }
+    let last = next.unwrap_or(run);
+    session.run(&TASK, queue, params![task, state.as_str(), last, following, now])?;
     if let Some(at) = at {
         ready::announce(session, queue, at)?;
     }

@@ -6,9 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 
-use super::direct::Tables;
-use super::direct::complete::{self as direct, Settled};
-use super::{fail, lease};
+use super::{complete, direct, fail};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::Key;
@@ -84,12 +82,12 @@ pub struct Task {
 ///
 /// # Errors
 /// Postgres's own.
-pub fn direct_task_of(
+fn direct_task_of(
     session: &Session,
     queue: &QueueName,
     run: Uuid,
 ) -> Result<Option<Option<Task>>> {
-    let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
+    let Some((runs, tasks)) = direct::open(session, queue)? else { return Ok(None) };
     session.with_snapshot(|| {
         let Some(mut found) = runs.find(&[Key::is(1, run)])? else { return Ok(None) };
         if found {
@@ -111,7 +109,28 @@ pub fn direct_task_of(
     })
 }
 
-static COMPLETE: Statement = Statement::new(include_str!("../../sql/task/complete_followed.sql"));
+static TASK: Statement = Statement::new(
+    "select t.task_id, t.attempts, t.workflow_step is true, t.workflow_run_id
+       from {r} r join {t} t on t.task_id = r.task_id
+      where r.run_id = $1",
+);
+
+/// The task of a run; none when there is no such run.
+///
+/// # Errors
+/// Postgres's own.
+pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Task>> {
+    if let Some(found) = direct_task_of(session, queue, run)? {
+        return Ok(found);
+    }
+    let Some(row) = session.run(&TASK, queue, params![run])?.first() else { return Ok(None) };
+    Ok(Some(Task {
+        id: row.need(0)?,
+        attempts: row.need(1)?,
+        is_followed: row.need(2)?,
+        workflow_run: row.get(3)?,
+    }))
+}
 
 /// Completes a running run and its task; false when the run is not running.
 ///
@@ -123,17 +142,7 @@ pub fn complete(
     run: Uuid,
     payload: Option<Jsonb>,
 ) -> Result<bool> {
-    match direct::run(session, queue, run, payload, true)? {
-        Some(Settled::Done) => return Ok(true),
-        Some(Settled::Refused) => return Ok(false),
-        Some(Settled::TaskRefused) => return Err(lease::task_has_ended(session, queue, run)?),
-        None => {}
-    }
-    let rows = session.run(&COMPLETE, queue, params![run, payload, session.now()])?;
-    if rows.is_empty() {
-        return Ok(false);
-    }
-    lease::settled(session, queue, run, rows).map(|()| true)
+    complete::any(session, queue, run, payload)
 }
 
 /// Fails a running or sleeping run; none when it is neither.

@@ -1,16 +1,14 @@
 //! Handing out ready runs.
 //!
-//! Nearly always the head of the line can be taken as it is: directly, or where a queue is not plain by
-//! two short statements, of which one finds and locks it and the other takes it. What needs more, a task
-//! that has ended or whose rule came due unseen, a run that a timeout woke, is left to one long statement
-//! that knows all of it and costs several times as much, most of that before it has read a row: its many
-//! parts are made ready each time.
+//! Nearly always the head of the line can be taken as it is, by short statements: one finds and locks it, one
+//! takes the runs and one sets their tasks running. What needs more, a task that has ended or whose rule came
+//! due unseen, a run that a timeout woke, is left to one long statement that knows all of it and costs
+//! several times as much, most of that before it has read a row: its many parts are made ready each time.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::options::Cancellation;
-use super::{direct, followed};
+use super::followed;
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;
@@ -35,8 +33,10 @@ pub struct Claimed {
 static HEAD: Statement = Statement::new(include_str!("../../sql/task/head.sql"));
 static HEAD_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/head_of_week.sql"));
 static TASKS_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/tasks_of_week.sql"));
-static TAKE: Statement = Statement::new(include_str!("../../sql/task/take.sql"));
-static TAKE_ONE: Statement = Statement::new(include_str!("../../sql/task/take_one.sql"));
+static TAKE_RUNS: Statement = Statement::new(include_str!("../../sql/task/take_runs.sql"));
+static TAKE_TASKS: Statement = Statement::new(include_str!("../../sql/task/take_tasks.sql"));
+static TAKE_RUN: Statement = Statement::new(include_str!("../../sql/task/take_run.sql"));
+static TAKE_TASK: Statement = Statement::new(include_str!("../../sql/task/take_task.sql"));
 static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
 
 /// Who claims, until when and how many.
@@ -88,19 +88,6 @@ pub struct Handed {
     pub blocks: i64,
     /// When the last of them became ready.
     pub last: Option<Timestamp>,
-    /// How long it took to come upon the first, where that is known.
-    pub search: Option<Duration>,
-}
-
-/// What a week's tables told of the runs that were wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// All that is to be known of them: they were handed out, or are not to be.
-    All,
-    /// The one that was wanted does not stand there.
-    NotThere,
-    /// Not enough: the whole must be asked.
-    Unclear,
 }
 
 impl Offer<'_> {
@@ -120,21 +107,13 @@ impl Offer<'_> {
         place: Place,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
-        match direct::claim::hand_out(session, queue, self, place, claimed)? {
-            None => {}
-            Some((handed, true)) => return Ok(handed),
-            Some((mut handed, false)) => {
-                handed.last = self.pick(session, queue, place, claimed)?;
-                return Ok(handed);
-            }
-        }
         let wanted = self.quantity - claimed.len() as i32;
         let began = session.blocks_looked_at();
         let (now, priority, since) = (session.now(), place.priority, place.since);
         let values = params![now, wanted, priority, since, place.until(now)];
         let head = session.run(&HEAD, queue, values)?;
         let mut handed =
-            Handed { blocks: session.blocks_looked_at() - began, last: None, search: None };
+            Handed { blocks: session.blocks_looked_at() - began, last: None };
         let mut ready = Vec::with_capacity(head.len());
         for row in head {
             match plain(session, row, row, 7)? {
@@ -150,8 +129,8 @@ impl Offer<'_> {
         Ok(handed)
     }
 
-    /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`.
-    /// What the week's tables alone cannot decide is left to the whole.
+    /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`. Says
+    /// beside whether that is all: what the week's tables alone cannot decide is left to the whole.
     ///
     /// # Errors
     /// Postgres's own.
@@ -162,20 +141,16 @@ impl Offer<'_> {
         place: Place,
         until: Timestamp,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<(Handed, Told)> {
+    ) -> Result<(Handed, bool)> {
         let until = until.min(session.now());
-        let done = direct::claim::hand_out_of(session, week, self, place, until, claimed)?;
-        if let Some(done) = done {
-            return Ok(done);
-        }
-        let mut handed = Handed { blocks: 0, last: None, search: None };
-        if place.only.is_some() || !week.can_be_named()? {
-            return Ok((handed, Told::Unclear));
+        let mut handed = Handed { blocks: 0, last: None };
+        if !week.can_be_named()? {
+            return Ok((handed, false));
         }
         let began = session.blocks_looked_at();
         let last = self.hand_out_alike(session, week, place, until, claimed)?;
         (handed.blocks, handed.last) = (session.blocks_looked_at() - began, last.flatten());
-        Ok((handed, if last.is_some() { Told::All } else { Told::Unclear }))
+        Ok((handed, last.is_some()))
     }
 
     /// The same by statements: when the last of them became ready; none when the week cannot decide.
@@ -228,25 +203,21 @@ impl Offer<'_> {
         ready: Vec<Ready>,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
-        let now = session.now();
+        let (now, worker, until) = (session.now(), self.worker, self.until);
         match &ready[..] {
             [] => {}
             [run] => {
                 let Claimed { run_id, task_id, .. } = run.claimed;
-                let (ends_at, worker, until) = (run.attempt_ends_at, self.worker, self.until);
-                let values = params![run_id, task_id, ends_at, now, worker, until];
-                session.run(&TAKE_ONE, scope, values)?;
+                let values = params![run_id, run.attempt_ends_at, now, worker, until];
+                session.run(&TAKE_RUN, scope, values)?;
+                session.run(&TAKE_TASK, scope, params![task_id, run_id, now])?;
             }
-            runs => {
-                let values = params![
-                    runs.iter().map(|run| run.claimed.run_id).collect::<Vec<_>>(),
-                    runs.iter().map(|run| run.claimed.task_id).collect::<Vec<_>>(),
-                    runs.iter().map(|run| run.attempt_ends_at).collect::<Vec<_>>(),
-                    now,
-                    self.worker,
-                    self.until,
-                ];
-                session.run(&TAKE, scope, values)?;
+            many => {
+                let runs: Vec<_> = many.iter().map(|run| run.claimed.run_id).collect();
+                let tasks: Vec<_> = many.iter().map(|run| run.claimed.task_id).collect();
+                let ends: Vec<_> = many.iter().map(|run| run.attempt_ends_at).collect();
+                session.run(&TAKE_RUNS, scope, params![runs.clone(), ends, now, worker, until])?;
+                session.run(&TAKE_TASKS, scope, params![tasks, runs, now])?;
             }
         }
         claimed.extend(ready.into_iter().map(|run| run.claimed));

@@ -1,11 +1,9 @@
 //! Leases: how long a run is its worker's, and why a worker is told that its run is not.
 
-use super::direct::lease as direct;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::row::Rows;
-use crate::pg::{Session, Statement, Uuid};
+use crate::pg::{Row, Session, Statement, Uuid};
 use crate::queue::QueueName;
 
 static EXTEND: Statement = Statement::new(
@@ -29,33 +27,50 @@ pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i
     }
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
-    let extended = match direct::set(session, queue, run, until, false)? {
-        Some(extended) => extended,
-        None => !session.run(&EXTEND, queue, params![run, until, now])?.is_empty(),
-    };
-    if !extended {
+    if session.run(&EXTEND, queue, params![run, until, now])?.is_empty() {
         return Err(why_no_lease(session, queue, run)?);
     }
     Ok(())
 }
 
-static LEASE_NOT_SHORTER: Statement = Statement::new(
-    "update {r}
-        set claim_expires_at = greatest(claim_expires_at, $2), last_heartbeat = $3
-      where run_id = $1 and state = 'running' and claim_expires_at is not null
-     returning run_id",
+static PROLONG: Statement = Statement::new(
+    "update {r} r
+        set claim_expires_at = greatest(r.claim_expires_at, $2), last_heartbeat = $3
+       from {t} t
+      where r.run_id = $1 and r.state = 'running' and r.claim_expires_at is not null
+        and t.task_id = r.task_id
+     returning r.task_id, r.attempt, t.state in ('pending', 'running', 'sleeping')",
 );
 
+/// A run that this transaction holds, so that it cannot end meanwhile.
+pub struct Held {
+    pub task: Uuid,
+    pub attempt: i32,
+    /// Whether run and task are to be worked on.
+    pub open: bool,
+}
+
+impl Held {
+    /// From the columns task, attempt, open.
+    ///
+    /// # Errors
+    /// None but a damaged statement's.
+    pub fn read(row: Row) -> Result<Self> {
+        Ok(Self { task: row.need(0)?, attempt: row.need(1)?, open: row.need(2)? })
+    }
+}
+
 /// Makes a running run's lease end no earlier than `seconds` from now, as a checkpoint does. A
-/// claim without a lease stays without one, which is longer than any. Returns whether there was a lease,
-/// so that the run is this transaction's now.
-pub fn prolong(session: &Session, queue: &QueueName, run: Uuid, seconds: i32) -> Result<bool> {
+/// claim without a lease stays without one, which is longer than any: none then.
+pub fn prolong(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    seconds: i32,
+) -> Result<Option<Held>> {
     let now = session.now();
     let until = now.plus_seconds(f64::from(seconds));
-    if let Some(prolonged) = direct::set(session, queue, run, until, true)? {
-        return Ok(prolonged);
-    }
-    Ok(!session.run(&LEASE_NOT_SHORTER, queue, params![run, until, now])?.is_empty())
+    session.run(&PROLONG, queue, params![run, until, now])?.first().map(Held::read).transpose()
 }
 
 static STATES: Statement = Statement::new(
@@ -122,17 +137,6 @@ pub fn why_not(
         what: format!("Run \"{run}\""),
         rule: format!("is not currently running in queue \"{queue}\": {states}"),
         hint: None,
-    }
-}
-
-/// Reads what a statement says that moves a running run and its task together: a row when the run
-/// was running, true in it when the task was open. Anything else is the matching error.
-pub fn settled(session: &Session, queue: &QueueName, run: Uuid, rows: Rows) -> Result<()> {
-    match rows.first().map(|row| row.need(0)).transpose()? {
-        Some(true) => Ok(()),
-        // The run has moved already, its task had ended: the error undoes the statement.
-        Some(false) => Err(task_has_ended(session, queue, run)?),
-        None => Err(refusal(session, queue, run)?),
     }
 }
 

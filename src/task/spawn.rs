@@ -1,6 +1,5 @@
 //! spawn_task: a task with its first run.
 
-use super::direct::spawn::{self as direct, New};
 use super::options::{SpawnOptions, Start};
 use crate::error::{Error, Result};
 use crate::params;
@@ -31,6 +30,9 @@ pub struct Order<'a> {
 }
 
 static SPAWN: Statement = Statement::new(include_str!("../../sql/task/spawn.sql"));
+/// The first run of a task.
+pub(super) static SPAWN_RUN: Statement =
+    Statement::new(include_str!("../../sql/task/spawn_run.sql"));
 static SPAWN_ONCE: Statement = Statement::new(include_str!("../../sql/task/spawn_once.sql"));
 /// The task that has a key. It is held against removal, and one that is being removed is not there
 /// any more.
@@ -82,8 +84,10 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         None => (session.new_id()?, session.new_id()?),
     };
     let options = order.options;
-    let values = || {
-        params![
+    let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
+    let tenant = options.tenant_id.as_deref();
+    let Some(key) = options.idempotency_key.as_deref() else {
+        let task = params![
             task_id,
             run_id,
             order.name,
@@ -91,34 +95,12 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
             order.raw_options,
             options.max_attempts,
             now,
-            available_at,
-            options.tenant_id.as_deref(),
+            tenant,
             order.workflow_run,
-            options.priority,
-        ]
-        .to_vec()
-    };
-    let spawned = Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true };
-    let Some(key) = options.idempotency_key.as_deref() else {
-        let given = |name| order.raw_options.member(name).filter(|value| !value.is_null());
-        let new = New {
-            task: task_id,
-            run: run_id,
-            name: order.name,
-            params: Some(order.params),
-            headers: order.raw_options.member("headers"),
-            retry_strategy: given("retry_strategy"),
-            max_attempts: options.max_attempts,
-            cancellation: given("cancellation"),
-            available_at,
-            tenant: options.tenant_id.as_deref(),
-            workflow_run: order.workflow_run,
-            priority: options.priority,
-            step: None,
-        };
-        if !direct::run(session, queue, &new)? {
-            session.run(&SPAWN, queue, &values())?;
-        }
+        ];
+        session.run(&SPAWN, queue, task)?;
+        let run = params![run_id, task_id, available_at, now, tenant, options.priority];
+        session.run(&SPAWN_RUN, queue, run)?;
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     };
@@ -131,9 +113,21 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     if let Some(found) = find(session, queue, by_key, key)? {
         return Ok(found);
     }
-    let mut once = values();
-    once.extend_from_slice(params![key]);
-    if !session.run(spawn_once, queue, &once)?.is_empty() {
+    let once = params![
+        task_id,
+        run_id,
+        order.name,
+        order.params,
+        order.raw_options,
+        options.max_attempts,
+        now,
+        available_at,
+        tenant,
+        order.workflow_run,
+        options.priority,
+        key,
+    ];
+    if !session.run(spawn_once, queue, once)?.is_empty() {
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     }

@@ -2,9 +2,8 @@
 
 use uuid::Uuid;
 
-use super::direct::spawn::{self as direct, New};
 use super::options::SpawnOptions;
-use super::spawn::{self, Order};
+use super::spawn::{self, Order, SPAWN_RUN};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
@@ -47,25 +46,6 @@ pub fn spawn(session: &Session, queue: &QueueName, tasks: &[StepTask]) -> Result
     let ids = ids(session, tasks.len())?;
     if let [task] = tasks {
         let run = session.new_id()?;
-        let new = New {
-            task: crate::pg::Uuid::from_bytes(ids[0].into_bytes()),
-            run,
-            name: task.name,
-            params: Some(Jsonb::from_text(task.params)?),
-            headers: Some(Jsonb::from_text(task.headers)?),
-            retry_strategy: task.retry_strategy.map(Jsonb::from_text).transpose()?,
-            max_attempts: Some(task.max_attempts),
-            cancellation: None,
-            available_at: session.now(),
-            tenant: None,
-            workflow_run: Some(crate::pg::Uuid::from_bytes(task.workflow_run.into_bytes())),
-            priority: 0,
-            step: Some((limit(task), task.leave_late)),
-        };
-        if direct::run(session, queue, &new)? {
-            ready::announce(session, queue, session.now())?;
-            return Ok(ids);
-        }
         let values = params![
             ids[0],
             run,
@@ -80,6 +60,8 @@ pub fn spawn(session: &Session, queue: &QueueName, tasks: &[StepTask]) -> Result
             session.now(),
         ];
         session.run(&SPAWN_ONE, queue, values)?;
+        let (now, tenant): (_, Option<&str>) = (session.now(), None);
+        session.run(&SPAWN_RUN, queue, params![run, ids[0], now, now, tenant, 0_i16])?;
         ready::announce(session, queue, session.now())?;
         return Ok(ids);
     }

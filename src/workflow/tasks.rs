@@ -131,15 +131,13 @@ pub fn progress(session: &Session, id: Uuid) -> Result<Progress> {
 /// Cancels every open task of a workflow run; returns how many.
 pub fn cancel_all(session: &Session, id: Uuid) -> Result<i32> {
     let mut cancelled = 0;
-    let mut followed = Vec::new();
     for queue in queues(session)? {
         let open = session.run(&OPEN, &queue, params![id])?;
         let tasks = open.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
         let done = cancel::many(session, &queue, tasks)?;
         cancelled += done.count;
-        followed.extend(done.followed);
+        work::tell(session, &queue, done.followed)?;
     }
-    work::tell(session, followed)?;
     Ok(cancelled as i32)
 }
 

@@ -26,7 +26,7 @@ pub fn claim(
     quantity: i32,
 ) -> Result<Vec<Claimed>> {
     claim::run(session, queue, worker, timeout, quantity, |swept| {
-        followed::swept(session, &swept.attempts, swept.cancelled)?;
+        followed::swept(session, queue, &swept.attempts, swept.cancelled)?;
         due::on_claim(session, queue)
     })
 }
@@ -50,7 +50,7 @@ pub fn complete(
             true => Ok(()),
             false => Err(lease::refusal(session, queue, run)?),
         },
-        Outcome::Joined(task) => tell(session, vec![task]),
+        Outcome::Joined(task) => tell(session, queue, vec![task]),
     }
 }
 
@@ -123,7 +123,7 @@ pub fn fail(
 ) -> Result<()> {
     match fail::run(session, queue, run, reason, retry_at)? {
         Outcome::Done => Ok(()),
-        Outcome::Joined(task) => tell(session, vec![task]),
+        Outcome::Joined(task) => tell(session, queue, vec![task]),
         Outcome::Refused => followed::fail(session, queue, run, reason, retry_at),
     }
 }
@@ -139,7 +139,7 @@ pub fn cancel(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
         return followed::cancel(session, queue, target.task);
     }
     let cancelled = cancel::many(session, queue, vec![target.task])?;
-    tell(session, cancelled.followed)?;
+    tell(session, queue, cancelled.followed)?;
     Ok(cancelled.count == 1)
 }
 
@@ -177,7 +177,7 @@ pub fn emit(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> R
 }
 
 /// Tells the steps that follow tasks which have ended otherwise than by their own tree.
-pub fn tell(session: &Session, tasks: Vec<Uuid>) -> Result<()> {
-    let roots = inbox::put_ended(session, tasks, None)?;
+pub fn tell(session: &Session, queue: &QueueName, tasks: Vec<Uuid>) -> Result<()> {
+    let roots = inbox::put_ended(session, queue, tasks, None)?;
     inbox::try_roots(session, roots)
 }

@@ -1,11 +1,10 @@
 //! What the direct path calls in Postgres 15, without pgrx's own catch around each.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys::{
-    Buffer, BufferAccessStrategy, CmdType, Datum, EState, ForkNumber, IndexScanDesc, List,
-    MemoryContext, Oid, PartitionDesc, ReadBufferMode, RelFileNode, Relation, ResultRelInfo,
-    ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
+    Datum, EPQState, EState, IndexScanDesc, List, MemoryContext, Oid, PartitionDesc, Plan, Relation,
+    ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
     TupleTableSlotOps,
 };
 
@@ -33,17 +32,29 @@ unsafe extern "C-unwind" {
         root: *mut ResultRelInfo,
         instrument: c_int,
     );
-    pub fn ExecConstraints(info: *mut ResultRelInfo, slot: *mut TupleTableSlot, state: *mut EState);
-    pub fn ExecInsertIndexTuples(
-        info: *mut ResultRelInfo,
-        slot: *mut TupleTableSlot,
+    pub fn ExecOpenIndices(info: *mut ResultRelInfo, speculative: bool);
+    pub fn ExecCloseIndices(info: *mut ResultRelInfo);
+    pub fn EvalPlanQualInit(
+        recheck: *mut EPQState,
         state: *mut EState,
-        update: bool,
-        no_duplicate_error: bool,
-        conflict: *mut bool,
-        arbiters: *mut List,
-    ) -> *mut List;
-    pub fn CheckCmdReplicaIdentity(table: Relation, command: CmdType::Type);
+        plan: *mut Plan,
+        marks: *mut List,
+        parameter: c_int,
+    );
+    pub fn ExecSimpleRelationInsert(
+        info: *mut ResultRelInfo,
+        state: *mut EState,
+        new: *mut TupleTableSlot,
+    );
+    pub fn ExecSimpleRelationUpdate(
+        info: *mut ResultRelInfo,
+        state: *mut EState,
+        recheck: *mut EPQState,
+        old: *mut TupleTableSlot,
+        new: *mut TupleTableSlot,
+    );
+    pub fn AfterTriggerBeginQuery();
+    pub fn AfterTriggerEndQuery(state: *mut EState);
 
     pub fn index_beginscan(
         table: Relation,
@@ -76,34 +87,6 @@ unsafe extern "C-unwind" {
         argument: Datum,
     );
 
-    pub fn RelationGetNumberOfBlocksInFork(table: Relation, fork: ForkNumber::Type) -> u32;
-    pub fn GetPageWithFreeSpace(table: Relation, need: usize) -> u32;
-    pub fn RecordPageWithFreeSpace(table: Relation, page: u32, room: usize);
-    pub fn ConditionalLockRelationForExtension(table: Relation, lock: c_int) -> bool;
-    pub fn UnlockRelationForExtension(table: Relation, lock: c_int);
-    pub fn ReadBuffer(table: Relation, page: u32) -> Buffer;
-    pub fn ReadBufferExtended(
-        table: Relation,
-        fork: ForkNumber::Type,
-        page: u32,
-        mode: ReadBufferMode::Type,
-        strategy: BufferAccessStrategy,
-    ) -> Buffer;
-    pub fn ReadRecentBuffer(
-        file: RelFileNode,
-        fork: ForkNumber::Type,
-        page: u32,
-        recent: Buffer,
-    ) -> bool;
-    pub fn BufferGetBlockNumber(buffer: Buffer) -> u32;
-    pub fn ReleaseBuffer(buffer: Buffer);
-    pub fn UnlockReleaseBuffer(buffer: Buffer);
-    pub fn heap_compute_data_size(
-        descriptor: TupleDesc,
-        values: *mut Datum,
-        is_null: *mut bool,
-    ) -> usize;
-
     pub fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
     pub fn GetTransactionSnapshot() -> Snapshot;
     pub fn GetActiveSnapshot() -> Snapshot;
@@ -112,12 +95,6 @@ unsafe extern "C-unwind" {
     pub fn GetCurrentCommandId(used: bool) -> u32;
     pub fn CommandCounterIncrement();
     pub fn IsInParallelMode() -> bool;
-    pub fn pg_class_aclmask(
-        relation: Oid,
-        role: Oid,
-        mask: pgrx::pg_sys::AclMode,
-        how: pgrx::pg_sys::AclMaskHow::Type,
-    ) -> pgrx::pg_sys::AclMode;
     pub fn bms_add_member(
         set: *mut pgrx::pg_sys::Bitmapset,
         member: c_int,
@@ -127,9 +104,7 @@ unsafe extern "C-unwind" {
     pub fn RelationGetPrimaryKeyIndex(table: Relation) -> Oid;
     pub fn RelationGetIndexList(table: Relation) -> *mut List;
     pub fn RelationGetPartitionDesc(table: Relation, omit_detached: bool) -> PartitionDesc;
-    pub fn get_typtype(kind: Oid) -> c_char;
     pub fn palloc0(size: usize) -> *mut c_void;
-    pub fn palloc(size: usize) -> *mut c_void;
     pub fn MemoryContextReset(context: MemoryContext);
     pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
 }

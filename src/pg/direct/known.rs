@@ -10,30 +10,18 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::compiled::Checks;
 use super::table::{Access, Layout};
 use crate::error::Result;
-use crate::pg::catalog;
-use crate::pg::ereport::guarded;
+use crate::pg::{catalog, shape};
 
 /// So many tables are remembered, of some hundred queues or a dozen of a year's weeks; some 300 bytes each.
 const MOST: usize = 2048;
-
-unsafe extern "C-unwind" {
-    fn CacheRegisterRelcacheCallback(f: pg_sys::RelcacheCallbackFunction, argument: pg_sys::Datum);
-    fn CacheRegisterSyscacheCallback(
-        cache: i32,
-        f: pg_sys::SyscacheCallbackFunction,
-        argument: pg_sys::Datum,
-    );
-}
 
 /// A table that can be used directly in one way.
 pub(super) struct Known {
     pub id: pg_sys::Oid,
     /// Where the layout's columns stand, from 0.
     pub places: Vec<usize>,
-    pub checks: RefCell<Option<Checks>>,
     /// Indexes by where their definitions are kept.
     indexes: RefCell<Vec<(*const u8, pg_sys::Oid)>>,
     /// False since something of the table has changed.
@@ -45,10 +33,14 @@ impl Known {
         Self {
             id,
             places,
-            checks: RefCell::default(),
             indexes: RefCell::default(),
             holds: Cell::new(true),
         }
+    }
+
+    /// Whether a relation is the table or one of the indexes that have been found of it.
+    fn concerns(&self, relation: pg_sys::Oid) -> bool {
+        self.id == relation || self.indexes.borrow().iter().any(|(_, index)| *index == relation)
     }
 
     /// Whether it can still be relied upon. To be asked with the table locked.
@@ -131,33 +123,18 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Lets Postgres tell this backend what changes, once.
+/// Has this backend told what changes, once.
 fn listen() -> Result<()> {
     if TABLES.with_borrow_mut(|tables| std::mem::replace(&mut tables.is_told, true)) {
         return Ok(());
     }
-    // SAFETY: both functions live as long as the library, which is never unloaded. The closure's frame is
-    // plain.
-    unsafe {
-        guarded(|| {
-            let none = pg_sys::Datum::null();
-            CacheRegisterRelcacheCallback(Some(relation_changed), none);
-            let namespaces = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
-            CacheRegisterSyscacheCallback(namespaces, Some(schema_changed), none);
-        })
-    }
+    shape::on_change(changed)
 }
 
-/// Called by Postgres with the relation that has changed, or with none for all of them.
-unsafe extern "C-unwind" fn relation_changed(_: pg_sys::Datum, relation: pg_sys::Oid) {
-    let is_all = relation == pg_sys::InvalidOid;
-    catalog::forget((!is_all).then_some(relation));
-    forget(|known| is_all || known.id == relation);
-}
-
-/// Called by Postgres when a schema has changed.
-unsafe extern "C-unwind" fn schema_changed(_: pg_sys::Datum, _: i32, _: u32) {
-    forget(|_| true);
+/// A relation has changed, or for none all may have.
+fn changed(relation: Option<pg_sys::Oid>) {
+    catalog::forget(relation);
+    forget(|known| relation.is_none_or(|relation| known.concerns(relation)));
 }
 
 fn forget(is_gone: impl Fn(&Known) -> bool) {

@@ -8,7 +8,7 @@ use super::ffi;
 use super::table::{Access, Layout, Table};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
-use crate::pg::{Session, catalog};
+use crate::pg::{Session, catalog, shape};
 
 /// Tables with their names, or what tells them apart.
 pub type Parts = Vec<(String, Rc<Table>)>;
@@ -27,7 +27,7 @@ impl Session {
             let table = self.table(name, layout, Access::Read)?;
             return Ok(table.map(|table| vec![(name.to_owned(), table)]));
         }
-        if !self.uses_tables() {
+        if self.why_not().is_some() {
             return Ok(None);
         }
         for _ in 0..TRIES {
@@ -70,8 +70,10 @@ fn partitions(whole: &str) -> Result<Option<Vec<pg_sys::Oid>>> {
             return Ok(None);
         }
         let row = &*(*table).rd_rel;
+        let is_trusted = shape::is_trusted(row.relowner)?;
         let parts = guarded(|| {
             let is_plain = row.relkind as u8 == catalog::PARTITIONED
+                && is_trusted
                 && !row.relhasrules
                 && !row.relrowsecurity;
             match is_plain {

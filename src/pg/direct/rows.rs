@@ -4,21 +4,16 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-use super::hold::Tid;
+use super::ffi;
 use super::table::{Table, Writing};
-use super::{compiled, ffi};
 use crate::error::{Error, Result};
 use crate::pg::Session;
 use crate::pg::ereport::guarded;
 use crate::pg::value::{Column, Param};
 
-/// What came of changing a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Done,
-    /// Somebody else has changed it, or is about to and is not waited for. Nothing was done.
-    Elsewhere,
-}
+/// Where a row stands in its table.
+#[derive(Clone, Copy)]
+pub struct Tid(pg_sys::ItemPointerData);
 
 impl Session {
     /// Runs `f` with a snapshot of what is committed now and of what the transaction has done so far,
@@ -103,40 +98,74 @@ impl Table {
         })
     }
 
+    /// Where the row that was read last stands.
+    pub fn tid(&self) -> Tid {
+        // SAFETY: the slot holds a row.
+        unsafe { Tid((*self.row).tts_tid) }
+    }
+
+    /// Waits for the row that was read last, locks it and reads it as it is now. False when it is gone.
+    ///
+    /// # Errors
+    /// Those of a wait.
+    pub fn lock(&self) -> Result<bool> {
+        // SAFETY: `row` holds a row of the table, pinned; the closure's frame is plain.
+        let result = unsafe {
+            guarded(|| {
+                let Some(lock) = (*(*self.relation).rd_tableam).tuple_lock else {
+                    return pg_sys::TM_Result::TM_Deleted;
+                };
+                let mut at = (*self.row).tts_tid;
+                let mut failure = pg_sys::TM_FailureData::default();
+                lock(
+                    self.relation,
+                    &mut at,
+                    ffi::GetActiveSnapshot(),
+                    self.row,
+                    ffi::GetCurrentCommandId(true),
+                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    pg_sys::LockWaitPolicy::LockWaitBlock,
+                    pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION as u8,
+                    &mut failure,
+                )
+            })?
+        };
+        match result {
+            pg_sys::TM_Result::TM_Ok => Ok(true),
+            pg_sys::TM_Result::TM_Deleted => Ok(false),
+            other => Err(Error::Corrupt { what: format!("a row could not be locked ({other})") }),
+        }
+    }
+
     /// Inserts a row; the columns that are not given are null.
     ///
     /// # Errors
     /// Those of the table's constraints and indexes.
     pub fn insert(&self, values: &[(usize, Param)]) -> Result<()> {
         let writing = self.writing()?;
-        self.open_indexes(writing)?;
         // SAFETY: the slot and what the executor needs were made for this table; the closure's frame is
         // plain.
         unsafe {
             guarded(|| {
-                let new = writing.new;
                 self.begin(writing, |_| true);
                 self.give(writing, values);
-                ffi::ExecStoreVirtualTuple(new);
-                self.check(writing);
-                self.make_room(writing);
-                if let Some(insert) = (*(*self.relation).rd_tableam).tuple_insert {
-                    insert(self.relation, new, ffi::GetCurrentCommandId(true), 0, null_mut());
-                }
-                self.enter(writing, false);
-                ffi::CommandCounterIncrement();
+                ffi::ExecStoreVirtualTuple(writing.new);
+                self.execute(writing, || {
+                    ffi::ExecSimpleRelationInsert(writing.target, writing.state, writing.new);
+                });
             })
         }
     }
 
-    /// Changes the row that was read last. Without `wait` it gives up when somebody else holds the row.
+    /// Changes the row that was read last, which nobody else may be changing: it is locked, or belongs to
+    /// something that is.
     ///
     /// # Errors
-    /// Those of the table's constraints and indexes, and of a wait.
-    pub fn update(&self, values: &[(usize, Param)], wait: bool) -> Result<Change> {
+    /// Those of the table's constraints and indexes.
+    pub fn update(&self, values: &[(usize, Param)]) -> Result<()> {
         let writing = self.writing()?;
         // SAFETY: as in `insert`; `row` holds a row of the table, pinned.
-        let (outcome, indexes) = unsafe {
+        unsafe {
             guarded(|| {
                 let (row, new) = (self.row, writing.new);
                 let count = (*(*self.relation).rd_att).natts;
@@ -153,90 +182,39 @@ impl Table {
                 }
                 self.give(writing, values);
                 ffi::ExecStoreVirtualTuple(new);
-                ffi::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
-                self.check(writing);
-                self.make_room_beside(writing);
-                let mut indexes = false;
-                let Some(update) = (*(*self.relation).rd_tableam).tuple_update else {
-                    return (pg_sys::TM_Result::TM_Updated, indexes);
-                };
-                let mut at = (*row).tts_tid;
-                let mut failure = pg_sys::TM_FailureData::default();
-                let mut mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
-                let result = update(
-                    self.relation,
-                    &mut at,
-                    new,
-                    ffi::GetCurrentCommandId(true),
-                    ffi::GetActiveSnapshot(),
-                    null_mut(),
-                    wait,
-                    &mut failure,
-                    &mut mode,
-                    &mut indexes,
-                );
-                (result, indexes)
-            })?
-        };
-        if outcome == pg_sys::TM_Result::TM_Ok {
-            self.is_fresh.set(false);
-            // Mostly the row stays in its page and none of its indexes is needed.
-            if indexes {
-                self.open_indexes(writing)?;
-            }
-            // SAFETY: as in `insert`.
-            unsafe {
-                guarded(|| {
-                    if indexes {
-                        self.enter(writing, true);
-                    }
-                    ffi::CommandCounterIncrement();
-                })?;
-            }
+                self.execute(writing, || {
+                    let Writing { target, state, recheck, .. } = writing;
+                    ffi::ExecSimpleRelationUpdate(target, state, recheck, row, new);
+                });
+            })?;
         }
-        self.outcome(outcome)
+        self.is_fresh.set(false);
+        Ok(())
     }
 
-    /// Changes the row that was read and locked last.
-    ///
-    /// # Errors
-    /// As [`Table::update`]; XX001 when it was not locked.
-    pub fn update_locked(&self, values: &[(usize, Param)]) -> Result<()> {
-        match self.update(values, true)? {
-            Change::Done => Ok(()),
-            Change::Elsewhere => {
-                Err(Error::Corrupt { what: "a row that was locked has been changed".to_owned() })
+    /// Runs one of the executor's functions for a row, with the triggers that come after it.
+    unsafe fn execute(&self, Writing { state, .. }: Writing, f: impl FnOnce()) {
+        // SAFETY: runs under `guarded`.
+        unsafe {
+            (*state).es_output_cid = ffi::GetCurrentCommandId(true);
+            let has_triggers = !(*self.relation).trigdesc.is_null();
+            if has_triggers {
+                ffi::AfterTriggerBeginQuery();
             }
-        }
-    }
-
-    pub(super) fn outcome(&self, result: pg_sys::TM_Result::Type) -> Result<Change> {
-        use pg_sys::TM_Result as Came;
-        match result {
-            Came::TM_Ok => Ok(Change::Done),
-            Came::TM_Updated
-            | Came::TM_Deleted
-            | Came::TM_BeingModified
-            | Came::TM_WouldBlock
-            | Came::TM_SelfModified => Ok(Change::Elsewhere),
-            other => Err(Error::Corrupt { what: format!("a row could not be changed ({other})") }),
-        }
-    }
-
-    fn open_indexes(&self, writing: Writing) -> Result<()> {
-        // SAFETY: made by `writing`.
-        match unsafe { (*writing.target).ri_IndexRelationDescs.is_null() } {
-            true => compiled::open_indexes(self.relation, writing.target),
-            false => Ok(()),
+            f();
+            if has_triggers {
+                ffi::AfterTriggerEndQuery(state);
+            }
+            let context = (*state).es_per_tuple_exprcontext;
+            if !context.is_null() {
+                ffi::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
+            ffi::CommandCounterIncrement();
         }
     }
 
     /// Empties the row to write.
-    unsafe fn begin(
-        &self,
-        Writing { new, target, range, .. }: Writing,
-        is_null: impl Fn(usize) -> bool,
-    ) {
+    unsafe fn begin(&self, Writing { new, range, .. }: Writing, is_null: impl Fn(usize) -> bool) {
         // SAFETY: runs under `guarded`; the slot has a place for each column.
         unsafe {
             if let Some(clear) = (*(*new).tts_ops).clear {
@@ -247,9 +225,6 @@ impl Table {
                 *(*new).tts_isnull.add(place) = is_null(place);
             }
             (*range).updatedCols = null_mut();
-            for i in 0..(*target).ri_NumIndices as usize {
-                (**(*target).ri_IndexRelationInfo.add(i)).ii_CheckedUnchanged = false;
-            }
         }
     }
 
@@ -263,30 +238,6 @@ impl Table {
                 *(*new).tts_isnull.add(place) = value.datum.is_none();
                 let number = place as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
                 (*range).updatedCols = ffi::bms_add_member((*range).updatedCols, number);
-            }
-        }
-    }
-
-    unsafe fn check(&self, Writing { new, state, target, .. }: Writing) {
-        // SAFETY: runs under `guarded`.
-        unsafe {
-            if !(*(*self.relation).rd_att).constr.is_null() {
-                ffi::ExecConstraints(target, new, state);
-            }
-        }
-    }
-
-    /// Makes the index entries of a row that has been written.
-    unsafe fn enter(&self, Writing { new, state, target, .. }: Writing, is_update: bool) {
-        // SAFETY: runs under `guarded`.
-        unsafe {
-            if (*target).ri_NumIndices > 0 {
-                let none = null_mut();
-                ffi::ExecInsertIndexTuples(target, new, state, is_update, false, none, null_mut());
-            }
-            let context = (*state).es_per_tuple_exprcontext;
-            if !context.is_null() {
-                ffi::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
         }
     }

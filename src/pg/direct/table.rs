@@ -8,42 +8,34 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use super::known::{self, Known};
-use super::{compiled, ffi, triggers};
+use super::usage::{self, Why};
+use super::ffi;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
+use crate::pg::shape::{self, Columns};
 use crate::pg::{Session, catalog, guc};
 
 /// What a direct path knows of a table.
 pub struct Layout {
     /// Names and types of columns.
-    pub columns: &'static [(&'static str, pg_sys::Oid)],
+    pub columns: Columns,
     /// The primary key's index, as `pg_get_indexdef` has it after `USING`; empty where it is not used.
     pub key: &'static str,
-    /// Trigger functions of schema `absurd` whose work the direct path does itself.
-    pub does: &'static [&'static str],
-    /// Foreign keys, by their names, for which the direct path sees to it that the row is there.
-    pub refers: &'static [&'static str],
 }
 
 impl Layout {
     /// Of a table whose columns are not looked at.
     pub const fn with_key(key: &'static str) -> Self {
-        Self { columns: &[], key, does: &[], refers: &[] }
+        Self { columns: &[], key }
     }
 }
 
 /// What a table is opened for, and with whose rights.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reading and writing, with the caller's rights.
-    Write,
     /// Reading, with the caller's rights.
     Read,
-    /// Reading and removing, with the caller's rights.
-    Remove,
-    /// Reading and writing a partition, where the caller has been found to have the rights.
-    WritePart,
-    /// Reading of the same.
+    /// Reading a partition, where the caller has been found to have the rights.
     ReadPart,
     /// Reading and writing what the engine alone reads and writes, as its owner would.
     WriteOwn,
@@ -53,34 +45,22 @@ pub enum Access {
 
 impl Access {
     fn writes(self) -> bool {
-        matches!(self, Self::Write | Self::WritePart | Self::WriteOwn)
+        self == Self::WriteOwn
     }
 
-    pub(super) fn is_own(self) -> bool {
+    fn is_own(self) -> bool {
         matches!(self, Self::WriteOwn | Self::ReadOwn)
     }
 
-    fn is_of_part(self) -> bool {
-        matches!(self, Self::WritePart | Self::ReadPart)
-    }
-
-    /// The rights that it takes.
-    fn rights(self) -> pg_sys::AclMode {
-        let rights = match self {
-            Self::Write => pg_sys::ACL_SELECT | pg_sys::ACL_INSERT | pg_sys::ACL_UPDATE,
-            Self::Remove => pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE | pg_sys::ACL_DELETE,
-            Self::Read => pg_sys::ACL_SELECT,
-            Self::WritePart | Self::ReadPart | Self::WriteOwn | Self::ReadOwn => 0,
-        };
-        rights as pg_sys::AclMode
-    }
-
-    pub(super) fn changes(self) -> bool {
-        self.writes() || self == Self::Remove
+    fn rights(self) -> &'static [catalog::Right] {
+        match self {
+            Self::Read => &[catalog::SELECT],
+            Self::ReadPart | Self::WriteOwn | Self::ReadOwn => &[],
+        }
     }
 
     fn lock(self) -> i32 {
-        match self.changes() {
+        match self.writes() {
             true => pg_sys::RowExclusiveLock as i32,
             false => pg_sys::AccessShareLock as i32,
         }
@@ -111,6 +91,7 @@ pub(super) struct Writing {
     pub new: *mut pg_sys::TupleTableSlot,
     pub state: *mut pg_sys::EState,
     pub target: *mut pg_sys::ResultRelInfo,
+    pub recheck: *mut pg_sys::EPQState,
     pub range: *mut pg_sys::RangeTblEntry,
 }
 
@@ -118,8 +99,6 @@ pub(super) struct Writing {
 #[derive(Default)]
 pub struct Tables {
     open: RefCell<Vec<Opened>>,
-    /// Whether others are open beside these, set aside by a subtransaction.
-    others: Cell<bool>,
 }
 
 struct Opened {
@@ -150,22 +129,29 @@ impl Session {
         if let Some(table) = known {
             return Ok(table);
         }
-        if self.is_outermost() && tables.borrow().is_empty() && !self.tables.others.get() {
-            compiled::make_room()?;
-        }
-        let table = match self.uses_tables() {
-            false => None,
-            true => Table::open(name, layout, access)?.map(Rc::new),
+        let opened = match self.why_not() {
+            Some(why) => Err(why),
+            None => Table::open(name, layout, access)?.map(Rc::new),
         };
+        usage::count(name, opened.as_ref().err().copied());
+        let table = opened.ok();
         let name = name.to_owned();
         tables.borrow_mut().push(Opened { name, layout, access, table: table.clone() });
         Ok(table)
     }
 
-    /// Whether this call may use tables directly.
-    pub(super) fn uses_tables(&self) -> bool {
-        // What is called there has changed its form with nearly every version.
-        cfg!(feature = "pg15") && guc::is_direct() && !self.keeps_snapshot()
+    /// Why this call may not use tables directly; none when it may.
+    pub(super) fn why_not(&self) -> Option<Why> {
+        let hook = &raw const pg_sys::ExecutorCheckPerms_hook;
+        // SAFETY: a hook is a plain global.
+        let is_audited = unsafe { (*hook).is_some() };
+        if !guc::is_direct() {
+            Some(Why::Off)
+        } else if self.keeps_snapshot() {
+            Some(Why::Snapshot)
+        } else {
+            is_audited.then_some(Why::Audited)
+        }
     }
 
     /// Before a statement, which may change what has been read.
@@ -186,50 +172,54 @@ impl Session {
     /// Runs `f` with no table open, as a subtransaction needs it: what it opens is closed when it has
     /// succeeded, and forgotten when it has failed, for its end closes that.
     pub(in crate::pg) fn apart<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let (outer, others) = (self.tables.open.take(), self.tables.others.get());
-        self.tables.others.set(others || !outer.is_empty());
+        let outer = self.tables.open.take();
         let outcome = f().and_then(|value| self.close_tables().map(|()| value));
         self.tables.open.replace(outer);
-        self.tables.others.set(others);
         self.doubt_rows();
         outcome
     }
 }
 
 impl Table {
-    fn open(name: &str, layout: &'static Layout, access: Access) -> Result<Option<Self>> {
+    fn open(
+        name: &str,
+        layout: &'static Layout,
+        access: Access,
+    ) -> Result<std::result::Result<Self, Why>> {
         let lock = access.lock();
         let before = known::get(name, layout, access);
         let id = match &before {
             Some(known) => Some(known.id),
             None => catalog::id(name)?,
         };
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = id else { return Ok(Err(Why::Missing)) };
+        if !catalog::has_rights_on(id, access.rights())? {
+            return Ok(Err(Why::Rights));
+        }
+        // SAFETY: reads globals of this backend.
+        if access.writes() && unsafe { pg_sys::XactReadOnly || ffi::IsInParallelMode() } {
+            return Ok(Err(Why::ReadOnly));
+        }
         // SAFETY: the closures' frames are plain; what is opened belongs to the transaction's resources.
         unsafe {
             let relation = guarded(|| ffi::try_table_open(id, lock))?;
             if relation.is_null() {
-                return Ok(None);
+                return Ok(Err(Why::Missing));
             }
             // With the lock has come what changed before it was had.
             let known = match before.filter(|known| known.holds()) {
-                Some(known) => Some(known),
+                Some(known) => Ok(known),
                 None => learn(relation, name, layout, access)?,
             };
-            let Some(known) = known.filter(|_| may_use(layout, access)) else {
-                guarded(|| ffi::table_close(relation, lock))?;
-                return Ok(None);
+            let known = match known {
+                Ok(known) => known,
+                Err(why) => {
+                    guarded(|| ffi::table_close(relation, lock))?;
+                    return Ok(Err(why));
+                }
             };
-            let rights = access.rights();
-            let row = guarded(|| {
-                let has = ffi::pg_class_aclmask(id, pg_sys::GetUserId(), rights, ALL) == rights;
-                if has { ffi::table_slot_create(relation, null_mut()) } else { null_mut() }
-            })?;
-            if row.is_null() {
-                guarded(|| ffi::table_close(relation, lock))?;
-                return Ok(None);
-            }
-            Ok(Some(Self {
+            let row = guarded(|| ffi::table_slot_create(relation, null_mut()))?;
+            Ok(Ok(Self {
                 relation,
                 layout,
                 known,
@@ -255,10 +245,7 @@ impl Table {
                 }
                 ffi::ExecDropSingleTupleTableSlot(row);
                 if let Some(Writing { new, state, target, .. }) = writing {
-                    for i in 0..(*target).ri_NumIndices as usize {
-                        let index = *(*target).ri_IndexRelationDescs.add(i);
-                        ffi::relation_close(index, pg_sys::RowExclusiveLock as i32);
-                    }
+                    ffi::ExecCloseIndices(target);
                     ffi::ExecDropSingleTupleTableSlot(new);
                     ffi::FreeExecutorState(state);
                 }
@@ -276,7 +263,6 @@ impl Table {
         // SAFETY: the closure's frame is plain.
         let writing = unsafe { guarded(|| prepare_to_write(relation))? };
         self.writing.set(Some(writing));
-        compiled::give_checks(relation, writing.target, &self.known.checks)?;
         Ok(writing)
     }
 }
@@ -299,56 +285,69 @@ unsafe fn prepare_to_write(relation: pg_sys::Relation) -> Writing {
         let target: *mut pg_sys::ResultRelInfo =
             ffi::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
         ffi::InitResultRelInfo(target, relation, 1, null_mut(), 0);
+        ffi::ExecOpenIndices(target, false);
+        let recheck: *mut pg_sys::EPQState = ffi::palloc0(size_of::<pg_sys::EPQState>()).cast();
+        ffi::EvalPlanQualInit(recheck, state, null_mut(), null_mut(), -1);
         let new =
             ffi::MakeSingleTupleTableSlot((*relation).rd_att, ptr::addr_of!(pg_sys::TTSOpsVirtual));
-        Writing { new, state, target, range }
+        Writing { new, state, target, recheck, range }
     }
 }
 
-/// Finds out what is to be known of an open table; none when it cannot be used directly.
+/// Finds out what is to be known of an open table, or why it cannot be used directly.
 unsafe fn learn(
     relation: pg_sys::Relation,
     name: &str,
     layout: &'static Layout,
     access: Access,
-) -> Result<Option<Rc<Known>>> {
+) -> Result<std::result::Result<Rc<Known>, Why>> {
     // SAFETY: the caller's open relation.
     let (id, places) = unsafe { ((*relation).rd_id, places(relation, layout, access)?) };
     // The name was looked up before the table was locked.
     if catalog::id(name)? != Some(id) {
-        return Ok(None);
+        return Ok(Err(Why::Missing));
     }
-    let Some(places) = places else { return Ok(None) };
+    if access.is_own() && shape::own(name)?.0 != id {
+        return Ok(Err(Why::NotOurs));
+    }
+    let places = match places {
+        Ok(places) => places,
+        Err(why) => return Ok(Err(why)),
+    };
     let known = Rc::new(Known::new(id, places));
     known::put(name, layout, access, &known)?;
-    Ok(Some(known))
+    Ok(Ok(known))
 }
 
-/// Where the layout's columns stand in the table; none when it cannot be used directly.
+/// Where the layout's columns stand in the table, or why it cannot be used directly.
 unsafe fn places(
     relation: pg_sys::Relation,
     layout: &'static Layout,
     access: Access,
-) -> Result<Option<Vec<usize>>> {
-    // SAFETY: an open relation's descriptors; the closure's frame is plain.
+) -> Result<std::result::Result<Vec<usize>, Why>> {
+    // SAFETY: an open relation's descriptors.
     unsafe {
         let table = &*relation;
         let row = &*table.rd_rel;
-        let is_plain = row.relkind as u8 == b'r'
+        let is_of_kind = row.relkind as u8 == b'r'
             && row.relam == pg_sys::HEAP_TABLE_AM_OID
-            && row.relispartition == access.is_of_part()
-            && !row.relhasrules
-            && !row.relrowsecurity
-            && triggers::are_plain(relation, layout, access)?;
-        if !is_plain {
-            return Ok(None);
+            && row.relispartition == (access == Access::ReadPart);
+        let why = if !is_of_kind {
+            Some(Why::Kind)
+        } else if !shape::is_trusted(row.relowner)? {
+            Some(Why::NotOurs)
+        } else if row.relhassubclass {
+            Some(Why::Children)
+        } else if row.relhasrules {
+            Some(Why::Rules)
+        } else {
+            row.relrowsecurity.then_some(Why::RowSecurity)
+        };
+        if let Some(why) = why {
+            return Ok(Err(why));
         }
         let descriptor = &*table.rd_att;
         let columns = descriptor.attrs.as_slice(descriptor.natts as usize);
-        let constraints = descriptor.constr;
-        if access.writes() && !constraints.is_null() && (*constraints).has_generated_stored {
-            return Ok(None);
-        }
         let mut places = Vec::with_capacity(layout.columns.len());
         let mut next = 0;
         for (name, kind) in layout.columns {
@@ -364,31 +363,16 @@ unsafe fn places(
                     places.push(place);
                     next = place + 1;
                 }
-                _ => return Ok(None),
+                _ => return Ok(Err(Why::Columns)),
             }
         }
-        // A column that is not the layout's stays empty, which is not what a default is for, nor a domain's.
-        for (place, column) in columns.iter().enumerate() {
-            if !access.writes() || column.attisdropped || places.contains(&place) {
-                continue;
-            }
-            let kind = column.atttypid;
-            let is_domain = guarded(|| ffi::get_typtype(kind))? as u8 == b'd';
-            if column.atthasdef || column.attidentity != 0 || is_domain {
-                return Ok(None);
-            }
+        // What is inserted gives every column of the layout, and others stay empty.
+        let is_given = |(place, column): (usize, &pg_sys::FormData_pg_attribute)| {
+            column.attisdropped || places.contains(&place) || !column.atthasdef
+        };
+        if access.writes() && !columns.iter().enumerate().all(is_given) {
+            return Ok(Err(Why::Columns));
         }
-        Ok(Some(places))
+        Ok(Ok(places))
     }
 }
-
-/// Whether this transaction may use a table as it wants to. A statement says why it may not write.
-unsafe fn may_use(layout: &Layout, access: Access) -> bool {
-    // SAFETY: reads globals of this backend.
-    unsafe {
-        let may_write = !pg_sys::XactReadOnly && !ffi::IsInParallelMode();
-        (!access.changes() || may_write) && (layout.does.is_empty() || triggers::fire())
-    }
-}
-
-const ALL: pg_sys::AclMaskHow::Type = pg_sys::AclMaskHow::ACLMASK_ALL;

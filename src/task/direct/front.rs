@@ -23,8 +23,6 @@ macro_rules! stored {
                 $((stringify!($name), kind::$kind)),*
             ],
             key: "btree (queue_name)",
-            does: &[],
-            refers: &[],
         };
 
         static STORED: Statement = Statement::new(concat!(

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::floor::Floor;
 use super::span::Span;
-use super::{Front, HOLDS, Sweeps, Whole, in_line, is_within};
+use super::{Front, HOLDS, MARGIN, Sweeps, Whole, in_line, is_within};
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::Found;
@@ -64,7 +64,7 @@ impl Front {
         let (began, clock) = (session.blocks_looked_at(), Instant::now());
         let searched = session.blocks_searched();
         let now = session.now();
-        let latest = self.margin.before(now);
+        let latest = now.plus_seconds(-MARGIN);
         let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
         // Before the line is opened: a run that was noted may lie in a week that is new.
         let behind = match chosen {

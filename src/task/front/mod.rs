@@ -18,7 +18,6 @@
 
 mod floor;
 mod look;
-mod margin;
 mod span;
 mod stored;
 
@@ -29,11 +28,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use floor::Floor;
-use margin::Margin;
 use span::Span;
 
 use super::direct::line::Standing;
-use super::hand_out::{Claimed, Offer, Place, Told};
+use super::hand_out::{Claimed, Offer, Place};
 use super::sweep::Since;
 use crate::error::Result;
 use crate::pg::{Session, Timestamp, Uuid, aborts, lock};
@@ -65,6 +63,10 @@ const TRIES: f64 = 0.1;
 const TRIES_TIMES: f64 = 20.0;
 /// For how long at most, if each takes a statement on all weeks.
 const MOST: Duration = Duration::from_millis(5);
+/// How many seconds before now a claim begins at least, whatever was found at the front: spawns commit in
+/// another order than that of their instants, most of them sooner than this. What commits later is found
+/// by whoever looks at everything.
+const MARGIN: f64 = 0.05;
 /// Queues that a backend remembers.
 const QUEUES: usize = 256;
 
@@ -99,7 +101,6 @@ pub struct Front {
     /// When this backend last asked for others' looks, and how often it has looked by itself.
     asked_at: Option<Timestamp>,
     looks: u32,
-    margin: Margin,
     /// How much had been rolled back when this was kept.
     aborts: u64,
 }
@@ -167,7 +168,7 @@ impl Front {
 
     /// The same with nothing found yet.
     fn anew(&self) -> Self {
-        Self { looks: self.looks, margin: self.margin, ..Self::default() }
+        Self { looks: self.looks, ..Self::default() }
     }
 
     fn is_calm(&self) -> bool {
@@ -260,8 +261,7 @@ impl Front {
         offer: &Offer,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
-        let latest = self.margin.before(session.now());
-        let mut search = None;
+        let latest = session.now().plus_seconds(-MARGIN);
         let tries = self.tries_strays(session.now());
         for place in 0..self.floors.len() {
             if tries {
@@ -275,13 +275,11 @@ impl Front {
             let mut last = None;
             if let Some(week) = floor.week(queue)? {
                 let until = floor.until;
-                let (handed, _) =
-                    offer.hand_out_of(session, &week, floor.place(), until, claimed)?;
-                (last, search) = (handed.last, search.or(handed.search));
+                last = offer.hand_out_of(session, &week, floor.place(), until, claimed)?.0.last;
             }
             if !offer.is_met(claimed) {
                 let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
-                (last, search) = (handed.last.or(last), search.or(handed.search));
+                last = handed.last.or(last);
                 floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
@@ -290,9 +288,6 @@ impl Front {
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
             self.offer_strays(session, queue, offer, None, claimed)?;
-        }
-        if let Some(search) = search {
-            self.margin.adapt(search);
         }
         Ok(())
     }
@@ -356,21 +351,17 @@ impl Front {
             offer.hand_out(session, queue, place, claimed)?;
             return Ok(true);
         }
-        let mut is_gone = false;
         if let Some(weeks) = Week::of(queue, run)? {
-            is_gone = true;
+            let mut is_all = true;
             for week in weeks {
-                match offer.hand_out_of(session, &week, place, at, claimed)?.1 {
-                    Told::All => return Ok(true),
-                    Told::NotThere => {}
-                    Told::Unclear => is_gone = false,
-                }
+                is_all &= offer.hand_out_of(session, &week, place, at, claimed)?.1;
+            }
+            if is_all {
+                return Ok(true);
             }
         }
-        if !is_gone {
-            // A statement on all weeks takes its time: once a look is enough.
-            offer.hand_out(session, queue, place, claimed)?;
-        }
+        // A statement on all weeks takes its time: once a look is enough.
+        offer.hand_out(session, queue, place, claimed)?;
         Ok(false)
     }
 }

@@ -1,6 +1,6 @@
 //! Carrying out what a transition orders.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{Drive, admit, children, events, store};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Beside, Own, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::task::cancel;
 use crate::task::steps::{self, StepTask};
 use crate::workflow::json::Json;
@@ -162,24 +162,31 @@ fn order<'a>(view: &View, spawn: &'a SpawnTask) -> StepTask<'a> {
     }
 }
 
-/// Of some tasks, those that this run may cancel: its own, which no other running step follows.
+/// Tasks that running steps follow: no longer this run's, which has ended them.
+static FOLLOWED: Statement = Statement::new(
+    "select distinct task_id from absurd.workflow_step
+      where task_id = any ($1) and state = 'running'",
+);
 static OURS: Statement = Statement::new(
-    "select t.task_id
-       from {t} t
-      where t.task_id = any ($1) and t.workflow_run_id = $2
-        and not exists (
-            select from absurd.workflow_step s
-             where s.task_id = t.task_id and s.state = 'running')",
+    "select task_id from {t} where task_id = any ($1) and workflow_run_id = $2",
 );
 
-fn cancel_tasks(drive: &mut Drive, view: &View, tasks: Vec<Uuid>) -> Result<()> {
+/// Cancels those of the tasks that are the run's own and that no other running step follows.
+fn cancel_tasks(drive: &mut Drive, view: &View, mut tasks: Vec<Uuid>) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
     }
-    let tasks: Vec<Option<Uuid>> = tasks.into_iter().map(Some).collect();
+    let ids = |tasks: &[Uuid]| tasks.iter().copied().map(Some).collect::<Vec<Option<Uuid>>>();
+    let followed = view
+        .session
+        .run(&FOLLOWED, &Own, params![ids(&tasks)])?
+        .into_iter()
+        .map(|row| row.need(0))
+        .collect::<Result<HashSet<Uuid>>>()?;
+    tasks.retain(|task| !followed.contains(task));
     let ours = view
         .session
-        .run(&OURS, &Beside(&view.queue), params![tasks, view.run.id])?
+        .run(&OURS, &view.queue, params![ids(&tasks), view.run.id])?
         .into_iter()
         .map(|row| row.need(0))
         .collect::<Result<Vec<crate::pg::Uuid>>>()?;

@@ -136,7 +136,7 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
             Err(error) => return Err(error),
         };
         overrun += swept.attempts.len() as i32;
-        followed::swept(session, &swept.attempts, swept.cancelled)?;
+        followed::swept(session, one, &swept.attempts, swept.cancelled)?;
     }
     if overrun > 0 {
         fired += overrun;

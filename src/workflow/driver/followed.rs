@@ -4,10 +4,10 @@
 use uuid::Uuid;
 
 use super::view::View;
-use super::{Drive, direct, inbox, load, rows};
+use super::{Drive, direct, inbox, load, lock, rows};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Beside, Own, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp};
 use crate::queue::QueueName;
 use crate::task::followed::{self as task, Attempt};
@@ -15,27 +15,6 @@ use crate::task::{cancel, lease};
 use crate::workflow::json::Json;
 use crate::workflow::records::StepKey;
 use crate::workflow::stimulus::Stimulus;
-
-/// The mark of a run's task, and with the mark the root of the task's own workflow run, taken on the
-/// way.
-static TAKE: Statement = Statement::new(
-    "with task as (
-        select t.workflow_step, t.task_id, t.attempts, e.root_run_id
-          from {r} r
-          join {t} t on t.task_id = r.task_id
-          left join absurd.workflow_execution e on e.workflow_run_id = t.workflow_run_id
-         where r.run_id = $1
-     ), root as (
-        update absurd.workflow_execution e
-           set transitions = e.transitions + 1
-          from task
-         where e.workflow_run_id = task.root_run_id and task.workflow_step
-        returning e.transitions
-     )
-     select task.workflow_step, task.task_id, task.attempts, task.root_run_id, root.transitions
-       from task
-       left join root on true",
-);
 
 /// A task that steps follow, with its own tree, if it has one, held.
 struct Held<'s> {
@@ -50,34 +29,25 @@ fn take<'s>(
     queue: &QueueName,
     run: crate::pg::Uuid,
 ) -> Result<Option<Held<'s>>> {
-    if let Some(held) = take_directly(session, queue, run)? {
-        return Ok(held);
-    }
-    let Some(row) = session.run(&TAKE, &Beside(queue), params![run])?.first() else {
-        return Ok(None);
-    };
-    if row.get(0)? != Some(true) {
-        return Ok(None);
-    }
-    let root: Option<Uuid> = row.get(3)?;
-    let drive = match (root, row.get(4)?) {
-        (Some(root), Some(transition)) => Some(Drive::new(session, root, transition)),
-        _ => None,
-    };
-    Ok(Some(Held { task: row.need(1)?, attempts: row.need(2)?, drive }))
+    let found = task::task_of(session, queue, run)?;
+    let Some(task) = found.filter(|task| task.is_followed) else { return Ok(None) };
+    let drive = drive(session, queue, task.workflow_run)?;
+    Ok(Some(Held { task: task.id, attempts: task.attempts, drive }))
 }
 
-/// As [`take`]; none when a statement must do it.
-fn take_directly<'s>(
+/// The tree of a workflow run that works in the queue, taken. A row of a queue's table may name any
+/// workflow run: only those of this queue are held for who has rights on it.
+fn drive<'s>(
     session: &'s Session,
     queue: &QueueName,
-    run: crate::pg::Uuid,
-) -> Result<Option<Option<Held<'s>>>> {
-    let Some(found) = task::direct_task_of(session, queue, run)? else { return Ok(None) };
-    let Some(task) = found.filter(|task| task.is_followed) else { return Ok(Some(None)) };
-    let Some(root) = direct::take_root(session, task.workflow_run)? else { return Ok(None) };
-    let drive = root.map(|(root, transition)| Drive::new(session, root, transition));
-    Ok(Some(Some(Held { task: task.id, attempts: task.attempts, drive })))
+    run: Option<Uuid>,
+) -> Result<Option<Drive<'s>>> {
+    let Some(run) = run else { return Ok(None) };
+    let taken = match direct::take_root(session, queue, run)? {
+        Some(taken) => taken,
+        None => lock::take_of(session, queue, run)?,
+    };
+    Ok(taken.map(|(root, transition)| Drive::new(session, root, transition)))
 }
 
 impl Held<'_> {
@@ -86,6 +56,7 @@ impl Held<'_> {
     fn tell(
         self,
         session: &Session,
+        queue: &QueueName,
         stimulus: impl Fn(StepKey) -> Stimulus,
         others: impl FnOnce(Option<Uuid>) -> Result<std::collections::BTreeSet<Uuid>>,
     ) -> Result<()> {
@@ -93,7 +64,7 @@ impl Held<'_> {
             return inbox::try_roots(session, others(None)?);
         };
         let task = Uuid::from_bytes(*self.task.as_bytes());
-        let followers = load::followers(drive.session, task, drive.root)?;
+        let followers = load::followers(drive.session, queue, task, drive.root)?;
         for (view, steps) in followers.found {
             for step in steps {
                 drive.push(view.run.id, stimulus(step));
@@ -125,8 +96,9 @@ pub fn complete(
     let (ended, attempts) = (vec![held.task], natural(held.attempts));
     held.tell(
         session,
+        queue,
         |step| Stimulus::TaskCompleted { step, result: result.clone(), attempts },
-        |root| inbox::put_ended(session, ended, root),
+        |root| inbox::put_ended(session, queue, ended, root),
     )?;
     Ok(true)
 }
@@ -148,7 +120,12 @@ pub fn fail(
     let Some(attempt) = task::fail(session, queue, run, reason, retry_at)? else {
         return late(session, queue, run);
     };
-    held.tell(session, |step| failed(step, &attempt), |root| put(session, &attempt, root))
+    held.tell(
+        session,
+        queue,
+        |step| failed(step, &attempt),
+        |root| put(session, queue, &attempt, root),
+    )
 }
 
 /// The task and its steps have been told of a late worker's outcome already. Where the document says
@@ -178,57 +155,66 @@ fn failed(step: StepKey, attempt: &Attempt) -> Stimulus {
 
 fn put(
     session: &Session,
+    queue: &QueueName,
     attempt: &Attempt,
     except: Option<Uuid>,
 ) -> Result<std::collections::BTreeSet<Uuid>> {
     match attempt.last {
-        true => inbox::put_ended(session, vec![attempt.task], except),
-        false => inbox::put_attempt(session, attempt, except),
+        true => inbox::put_ended(session, queue, vec![attempt.task], except),
+        false => inbox::put_attempt(session, queue, attempt, except),
     }
 }
 
 /// What a claim has failed and cancelled on its way: tells the steps that follow, without waiting.
-pub fn swept(session: &Session, attempts: &[Attempt], ended: Vec<crate::pg::Uuid>) -> Result<()> {
+pub fn swept(
+    session: &Session,
+    queue: &QueueName,
+    attempts: &[Attempt],
+    ended: Vec<crate::pg::Uuid>,
+) -> Result<()> {
     for attempt in attempts {
-        put(session, attempt, None)?;
+        put(session, queue, attempt, None)?;
     }
-    inbox::put_ended(session, ended, None).map(drop)
+    inbox::put_ended(session, queue, ended, None).map(drop)
 }
 
-static TAKE_TASK: Statement = Statement::new(
-    "update absurd.workflow_execution root
-        set transitions = root.transitions + 1
-       from {t} t
-       join absurd.workflow_execution e on e.workflow_run_id = t.workflow_run_id
-      where t.task_id = $1 and root.workflow_run_id = e.root_run_id
-     returning root.workflow_run_id, root.transitions",
-);
+static WORKFLOW_RUN: Statement =
+    Statement::new("select workflow_run_id from {t} where task_id = $1");
+
+/// Takes the tree of a task's workflow run, if the database executes one.
+fn drive_of<'s>(
+    session: &'s Session,
+    queue: &QueueName,
+    task: crate::pg::Uuid,
+) -> Result<Option<Drive<'s>>> {
+    match session.run(&WORKFLOW_RUN, queue, params![task])?.first() {
+        Some(row) => drive(session, queue, row.get(0)?),
+        None => Ok(None),
+    }
+}
 
 /// Cancels a task that steps follow; says whether this call did it.
 ///
 /// # Errors
 /// Postgres's own.
 pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<bool> {
-    let drive = match session.run(&TAKE_TASK, &Beside(queue), params![task])?.first() {
-        Some(row) => Some(Drive::new(session, row.need(0)?, row.need(1)?)),
-        None => None,
-    };
+    let drive = drive_of(session, queue, task)?;
     if cancel::many(session, queue, vec![task])?.count == 0 {
         return Ok(false);
     }
     let held = Held { task, attempts: 0, drive };
     held.tell(
         session,
+        queue,
         |step| Stimulus::TaskCancelled { step },
-        |root| inbox::put_ended(session, vec![task], root),
+        |root| inbox::put_ended(session, queue, vec![task], root),
     )?;
     Ok(true)
 }
 
 /// Locks the tree of a task's workflow run, if the database executes one.
 pub fn hold(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<()> {
-    session.run(&TAKE_TASK, &Beside(queue), params![task])?;
-    Ok(())
+    drive_of(session, queue, task).map(drop)
 }
 
 /// Before a failed task is retried in place.

@@ -50,7 +50,7 @@ static PUT_EVENT: Statement = Statement::new(
 static WAITERS: Statement = Statement::new(
     "select count(*) from absurd.workflow_wait where queue_name = $1 and event_name = $2",
 );
-/// Tells the running steps that follow tasks, but for those of one tree.
+/// Tells the running steps that follow tasks of a queue, but for those of one tree.
 static PUT_TASKS: Statement = Statement::new(
     "insert into absurd.workflow_stimulus
          (stimulus_id, arrived_at, workflow_run_id, root_run_id, queue_name, kind, scope, node,
@@ -60,7 +60,7 @@ static PUT_TASKS: Statement = Statement::new(
        from unnest($1) task (id)
        join absurd.workflow_step s on s.task_id = task.id and s.state = 'running'
        join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
-      where $4 is null or e.root_run_id <> $4
+      where ($4 is null or e.root_run_id <> $4) and e.queue_name = $5
      returning root_run_id",
 );
 static TAKE: Statement = Statement::new(
@@ -147,24 +147,26 @@ pub fn put_event(
 /// Tells the steps that follow tasks which have ended, but for those of the tree `except`.
 pub fn put_ended(
     session: &Session,
+    queue: &QueueName,
     tasks: Vec<crate::pg::Uuid>,
     except: Option<Uuid>,
 ) -> Result<BTreeSet<Uuid>> {
     if tasks.is_empty() {
         return Ok(BTreeSet::new());
     }
-    roots(session.run(&PUT_TASKS, &Own, params![tasks, "task", "null", except])?)
+    roots(session.run(&PUT_TASKS, &Own, params![tasks, "task", "null", except, queue.as_str()])?)
 }
 
 /// Tells the steps that follow a task that an attempt at it failed and another follows.
 pub fn put_attempt(
     session: &Session,
+    queue: &QueueName,
     attempt: &Attempt,
     except: Option<Uuid>,
 ) -> Result<BTreeSet<Uuid>> {
     let payload =
         format!(r#"{{"error":{},"attempts":{}}}"#, attempt.reason_text(), attempt.attempt);
-    let values = params![vec![attempt.task], "attempt", payload.as_str(), except];
+    let values = params![vec![attempt.task], "attempt", payload.as_str(), except, queue.as_str()];
     roots(session.run(&PUT_TASKS, &Own, values)?)
 }
 

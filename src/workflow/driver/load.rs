@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
+use crate::queue::QueueName;
 use crate::workflow::records::StepKey;
 use crate::workflow::registry;
 
@@ -17,7 +18,7 @@ static RUN: Statement = Statement::new(concat!(
     run_columns!(),
     " from absurd.workflow_execution e where e.workflow_run_id = $1"
 ));
-/// The running steps that follow a task, with their scopes and runs.
+/// The running steps that follow a task of a queue, with their scopes and runs.
 ///
 /// The steps are found first: the planner, which knows nothing of sizes, must not begin with the tree.
 static FOLLOWERS: Statement = Statement::new(concat!(
@@ -34,7 +35,7 @@ static FOLLOWERS: Statement = Statement::new(concat!(
        join absurd.workflow_scope c
          on c.workflow_run_id = s.workflow_run_id and c.scope = s.scope
        join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
-      where e.root_run_id = $2"
+      where e.root_run_id = $2 and e.queue_name = $3"
 ));
 
 /// A run with its program.
@@ -61,12 +62,17 @@ fn of_row<'s>(session: &'s Session, row: &Row, at: usize) -> Result<View<'s>> {
 
 /// The steps of one tree that follow a task, each with its run: mostly one, which then needs no more
 /// reading. A run comes once, with all its steps.
-pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Followers<'_>> {
-    if let Some(followers) = direct::followers(session, task, root)? {
+pub fn followers<'s>(
+    session: &'s Session,
+    queue: &QueueName,
+    task: Uuid,
+    root: Uuid,
+) -> Result<Followers<'s>> {
+    if let Some(followers) = direct::followers(session, queue, task, root)? {
         return Ok(followers);
     }
     let mut found: Vec<(View, Vec<StepKey>)> = Vec::new();
-    for row in session.run(&FOLLOWERS, &Own, params![task, root])? {
+    for row in session.run(&FOLLOWERS, &Own, params![task, root, queue.as_str()])? {
         let run_at = SCOPE_COLUMNS + STEP_COLUMNS;
         let id: Uuid = row.need(run_at)?;
         let place = match found.iter().position(|(view, _)| view.run.id == id) {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::Session;
 use crate::pg::plan::{Own, Statement};
+use crate::queue::QueueName;
 
 static TAKE: Statement = Statement::new(
     "update absurd.workflow_execution
@@ -34,6 +35,21 @@ static ROOT: Statement =
 pub fn take(session: &Session, root: Uuid) -> Result<i64> {
     let found = session.run(&TAKE, &Own, params![root])?.first();
     found.map_or_else(|| Err(gone(root)), |row| row.need(0))
+}
+
+static TAKE_OF: Statement = Statement::new(
+    "update absurd.workflow_execution root
+        set transitions = root.transitions + 1
+       from absurd.workflow_execution e
+      where e.workflow_run_id = $1 and e.queue_name = $2 and root.workflow_run_id = e.root_run_id
+     returning root.workflow_run_id, root.transitions",
+);
+
+/// As [`take`], the root of a run's tree, with its number; none for a run that the database does not
+/// execute in the queue.
+pub fn take_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<(Uuid, i64)>> {
+    let found = session.run(&TAKE_OF, &Own, params![run, queue.as_str()])?.first();
+    found.map(|row| Ok((row.need(0)?, row.need(1)?))).transpose()
 }
 
 /// As [`take`], unless somebody else has it; none then.

@@ -68,9 +68,6 @@ static RUN: Statement = Statement::new(
 /// Creates a pending run; none when the workflow has one with the same idempotency key.
 pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
     let id = Uuid::from_bytes(*session.new_id()?.as_bytes());
-    if direct::run::insert(session, id, new)? {
-        return Ok(Some(id));
-    }
     let (definition, origin) = (new.definition, new.origin.as_ref());
     let root = origin.map_or(id, |origin| origin.root);
     let parent = origin.map(|origin| origin.parent);
@@ -91,7 +88,9 @@ pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
         new.idempotency_key,
         new.bounded,
     ];
-    if session.run(&EXECUTION, &Own, values)?.is_empty() {
+    if !direct::run::insert(session, id, new)?
+        && session.run(&EXECUTION, &Own, values)?.is_empty()
+    {
         return Ok(None);
     }
     let step = origin.map(|origin| origin.path);

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::direct::run::NewStatus;
 use super::rows::{int, phase_text};
-use super::view::View;
+use super::view::{View, hidden};
 use super::{breakers, direct};
 use crate::error::Result;
 use crate::params;
@@ -81,7 +80,8 @@ static STATUS: Statement = Statement::new(
     "update absurd.workflow_run
         set status = $2, started_at = coalesce($3, started_at),
             completed_at = coalesce($4, completed_at), result = $5::jsonb, error = $6::jsonb
-      where workflow_run_id = $1",
+      where workflow_run_id = $1
+     returning workflow_run_id",
 );
 
 /// Stores the records of a transition.
@@ -274,11 +274,24 @@ fn run(view: &View, run: &RunRec) -> Result<()> {
     status(view, run.id, &new)
 }
 
+/// A change of a run's status and what comes with it.
+struct NewStatus<'a> {
+    status: RunStatus,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    result: Option<&'a Json>,
+    error: Option<&'a Json>,
+}
+
+impl NewStatus<'_> {
+    /// With nothing beside.
+    fn of(status: RunStatus) -> Self {
+        Self { status, started_at: None, completed_at: None, result: None, error: None }
+    }
+}
+
 /// Stores a run's status where clients look for it.
 fn status(view: &View, id: Uuid, new: &NewStatus) -> Result<()> {
-    if direct::run::put_status(view.session, id, new)? {
-        return Ok(());
-    }
     let values = params![
         id,
         new.status.as_str(),
@@ -287,6 +300,9 @@ fn status(view: &View, id: Uuid, new: &NewStatus) -> Result<()> {
         new.result.map(Json::text),
         new.error.map(Json::text),
     ];
-    row_guard::as_engine(id, || view.session.run(&STATUS, &Global, values))?;
+    let written = row_guard::as_engine(id, || view.session.run(&STATUS, &Global, values))?;
+    if written.is_empty() {
+        return Err(hidden(id));
+    }
     Ok(())
 }

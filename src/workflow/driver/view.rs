@@ -12,7 +12,7 @@ use super::rows::{self, scope_columns, step_columns};
 use super::{breakers, direct};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Own, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::row::Rows;
 use crate::pg::{Jsonb, Param, Session, Timestamp};
 use crate::queue::QueueName;
@@ -125,11 +125,16 @@ static RUNNING_STEPS: Statement = Statement::new(concat!(
       order by s.scope, s.node"
 ));
 static CHILDREN: Statement = Statement::new(
-    "select e.parent_branch, e.workflow_run_id, e.status, coalesce(e.result, w.result), w.error
-       from absurd.workflow_execution e
-       join absurd.workflow_run w on w.workflow_run_id = e.workflow_run_id
-      where e.parent_run_id = $1 and e.parent_scope = $2 and e.parent_node = $3
-      order by e.parent_branch",
+    "select parent_branch, workflow_run_id, status, result
+       from absurd.workflow_execution
+      where parent_run_id = $1 and parent_scope = $2 and parent_node = $3
+      order by parent_branch",
+);
+/// What clients see of children.
+static OUTCOMES: Statement = Statement::new(
+    "select workflow_run_id, result, error
+       from absurd.workflow_run
+      where workflow_run_id = any ($1)",
 );
 static EMITTED: Statement = Statement::new("select payload from {e} where event_name = $1");
 
@@ -207,6 +212,11 @@ impl<'s> View<'s> {
     }
 }
 
+/// The error for a run that row security hides from the role.
+pub(super) fn hidden(run: Uuid) -> Error {
+    Error::Denied { relation: format!("workflow_run: its row \"{run}\" is hidden") }
+}
+
 /// A step's key as two parameters.
 fn place(key: StepKey) -> (i32, i32) {
     (rows::int(key.scope.0), rows::int(key.node.0))
@@ -225,13 +235,10 @@ impl Host for View<'_> {
         if let Some(inputs) = &self.inputs {
             return Ok(inputs.clone());
         }
-        let found = match direct::inputs(self.session, self.run.id)? {
-            Some(inputs) => inputs,
-            None => match self.ask(&INPUTS, params![self.run.id])?.first() {
-                Some(row) => rows::json(&row, 0)?,
-                None => None,
-            },
-        };
+        // Clients' own table: who may not see the run cannot move it on.
+        let rows = self.session.run(&INPUTS, &Global, params![self.run.id])?;
+        let row = rows.first().ok_or_else(|| hidden(self.run.id))?;
+        let found = rows::json(&row, 0)?;
         let inputs = found.unwrap_or_else(|| Json::from_text("{}".to_owned()));
         Ok(self.inputs.insert(inputs).clone())
     }
@@ -320,19 +327,28 @@ impl Host for View<'_> {
 
     fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>> {
         let (scope, node) = place(step);
-        let found = self.ask(&CHILDREN, params![self.run.id, scope, node])?;
-        found
-            .into_iter()
-            .map(|row| {
-                Ok(ChildRec {
-                    branch: row.need(0)?,
-                    run: row.need::<Uuid>(1)?,
-                    status: rows::status(&row.need::<String>(2)?)?,
-                    result: rows::json(&row, 3)?,
-                    error: rows::json(&row, 4)?,
-                })
-            })
-            .collect()
+        let mut children = Vec::new();
+        for row in self.ask(&CHILDREN, params![self.run.id, scope, node])? {
+            children.push(ChildRec {
+                branch: row.need(0)?,
+                run: row.need::<Uuid>(1)?,
+                status: rows::status(&row.need::<String>(2)?)?,
+                result: rows::json(&row, 3)?,
+                error: None,
+            });
+        }
+        let ids: Vec<Option<Uuid>> = children.iter().map(|child| Some(child.run)).collect();
+        let mut outcomes = HashMap::new();
+        for row in self.session.run(&OUTCOMES, &Global, params![ids])? {
+            outcomes.insert(row.need::<Uuid>(0)?, (rows::json(&row, 1)?, rows::json(&row, 2)?));
+        }
+        for child in &mut children {
+            let (result, error) = outcomes.remove(&child.run).ok_or_else(|| hidden(child.run))?;
+            // A child that ended with a result but another status keeps it beside.
+            child.result = child.result.take().or(result);
+            child.error = error;
+        }
+        Ok(children)
     }
 
     fn emitted(&mut self, event: &str) -> Result<Option<Json>> {

@@ -14,8 +14,9 @@ use super::rows::{self, Fields, StoredRun, int, phase_text};
 use super::view::View;
 use crate::error::Result;
 use crate::params;
-use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
+use crate::pg::direct::{Access, Key, Layout, Table, Which};
 use crate::pg::{Jsonb, Param, Session};
+use crate::queue::QueueName;
 use crate::workflow::json::Json;
 use crate::workflow::records::{RunRec, ScopeRec, StepKey};
 use crate::workflow::registry;
@@ -35,9 +36,8 @@ mod scope {
 
 /// The columns that [`rows::run`] reads, in its order, and what else a run is created with.
 mod execution {
-    // The run is created, or has been found, in the same call.
     crate::layout! {
-        "btree (workflow_run_id)" refers ["workflow_execution_workflow_run_id_fkey"];
+        "btree (workflow_run_id)";
         RUN "workflow_run_id" UUID, ROOT "root_run_id" UUID, PARENT "parent_run_id" UUID,
         PARENT_SCOPE "parent_scope" INT4, PARENT_NODE "parent_node" INT4,
         PARENT_BRANCH "parent_branch" TEXT, DEPTH "depth" INT4, STATUS "status" TEXT,
@@ -45,11 +45,6 @@ mod execution {
         NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT, HASH "workflow_hash" TEXT,
         RESULT "result" JSONB, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
     }
-}
-
-/// What a run was started with, which clients see.
-mod shown {
-    crate::layout! { "btree (workflow_run_id)"; INPUTS "inputs" JSONB, }
 }
 
 static ANY: Layout = Layout::with_key("");
@@ -72,35 +67,38 @@ fn executions(session: &Session) -> Result<Option<Rc<Table>>> {
 }
 
 /// Counts a transition of the tree of a workflow run, which takes the tree. Returns the root and the
-/// number; none in it for a run that the database does not execute, and none at all when a statement
-/// must be used.
+/// number; none in it for a run that the database does not execute in the queue, and none at all when a
+/// statement must be used.
 ///
 /// # Errors
 /// Those of the wait for the tree.
-pub fn take_root(session: &Session, run: Option<Uuid>) -> Result<Option<Option<(Uuid, i64)>>> {
+pub fn take_root(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+) -> Result<Option<Option<(Uuid, i64)>>> {
     let Some(executions) = executions(session)? else { return Ok(None) };
     session.with_snapshot(|| {
-        let Some(run) = run else { return Ok(Some(None)) };
         match executions.find(&[Key::is(1, run)])? {
             None => return Ok(None),
             Some(false) => return Ok(Some(None)),
             Some(true) => {}
         }
+        if executions.need::<String>(execution::QUEUE)? != queue.as_str() {
+            return Ok(Some(None));
+        }
         let root: Uuid = executions.need(execution::ROOT)?;
         if root != run && executions.find(&[Key::is(1, root)])? != Some(true) {
             return Ok(None);
         }
-        loop {
-            let number = executions.need::<i64>(execution::TRANSITIONS)? + 1;
-            let [next] = params![number];
-            if executions.update(&[(execution::TRANSITIONS, *next)], true)? == Change::Done {
-                executions.read_on();
-                return Ok(Some(Some((root, number))));
-            }
-            if !executions.follow()? {
-                return Ok(Some(None));
-            }
+        if !executions.lock()? {
+            return Ok(Some(None));
         }
+        let number = executions.need::<i64>(execution::TRANSITIONS)? + 1;
+        let [next] = params![number];
+        executions.update(&[(execution::TRANSITIONS, *next)])?;
+        executions.read_on();
+        Ok(Some(Some((root, number))))
     })
 }
 
@@ -122,19 +120,6 @@ fn of_row<'s>(session: &'s Session, executions: &Table) -> Result<View<'s>> {
     View::new(session, registry::program(session, &name, &version, &hash)?, run)
 }
 
-/// What a run was started with; none when a statement must be used, or there is no such run.
-///
-/// # Errors
-/// Postgres's own.
-pub fn inputs(session: &Session, run: Uuid) -> Result<Option<Option<Json>>> {
-    let runs = session.table("workflow_run", &shown::LAYOUT, Access::ReadOwn)?;
-    let Some(runs) = runs else { return Ok(None) };
-    session.with_snapshot(|| match runs.find(&[Key::is(1, run)])? {
-        Some(true) => rows::json(&*runs, shown::INPUTS).map(Some),
-        _ => Ok(None),
-    })
-}
-
 /// What followers of a task there are.
 pub struct Followers<'s> {
     /// Those of the tree, by their runs.
@@ -147,7 +132,12 @@ pub struct Followers<'s> {
 ///
 /// # Errors
 /// XX001 for records that do not fit their document.
-pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Followers<'_>>> {
+pub fn followers<'s>(
+    session: &'s Session,
+    queue: &QueueName,
+    task: Uuid,
+    root: Uuid,
+) -> Result<Option<Followers<'s>>> {
     let (Some(steps), Some(scopes), Some(executions)) =
         (steps::open(session)?, scopes(session)?, executions(session)?)
     else {
@@ -168,6 +158,9 @@ pub fn followers(session: &Session, task: Uuid, root: Uuid) -> Result<Option<Fol
             let is_at_run =
                 executions.is_fresh() && executions.need::<Uuid>(execution::RUN)? == run;
             if !is_at_run && executions.find(&[Key::is(1, run)])? != Some(true) {
+                continue;
+            }
+            if executions.need::<String>(execution::QUEUE)? != queue.as_str() {
                 continue;
             }
             if executions.need::<Uuid>(execution::ROOT)? != root {
@@ -259,7 +252,12 @@ pub fn put_run(view: &View, run: &RunRec, kept: Option<&Json>) -> Result<bool> {
     ];
     view.session.with_snapshot(|| {
         let is_there = executions.find(&[Key::is(1, run.id)])? == Some(true);
-        Ok(is_there && executions.update(&values, true)? == Change::Done)
+        // The tree is held: nobody else changes what belongs to it.
+        if is_there {
+            executions.lock()?;
+            executions.update(&values)?;
+        }
+        Ok(is_there)
     })
 }
 
@@ -290,6 +288,9 @@ pub fn put_scope(view: &View, record: &ScopeRec) -> Result<bool> {
             && scopes.need::<i32>(scope::SCOPE)? == int(record.id.0)
             && scopes.need::<Uuid>(scope::RUN)? == view.run.id)
             || scopes.find(&key)? == Some(true);
-        Ok(is_there && scopes.update(&values, true)? == Change::Done)
+        if is_there {
+            scopes.update(&values)?;
+        }
+        Ok(is_there)
     })
 }

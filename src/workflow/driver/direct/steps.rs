@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::jsonb;
 use crate::error::Result;
 use crate::params;
-use crate::pg::direct::{Access, Change, Key, Table};
+use crate::pg::direct::{Access, Key, Table};
 use crate::pg::{Param, Session};
 use crate::workflow::driver::rows::{self, int};
 use crate::workflow::driver::view::View;
@@ -92,9 +92,7 @@ pub fn put_steps(view: &View, records: &[StepRec]) -> Result<bool> {
                 None => Ok(None),
                 Some(false) => Ok(Some(true)),
                 // The tree is held: nobody else changes its steps.
-                Some(true) => steps
-                    .update(&values, true)
-                    .map(|change| (change == Change::Done).then_some(false)),
+                Some(true) => steps.update(&values).map(|()| Some(false)),
             }
         })?;
         match is_new {
