@@ -39,6 +39,8 @@ pub enum Error {
     WrongState { what: String, rule: String, hint: Option<Cow<'static, str>> },
     /// The relation name is taken by something that is not this queue's (42P07).
     NameTaken { queue: String, relation: String, by: String },
+    /// A table with a name that the queue needs belongs to somebody else (42P07).
+    Strangers { queue: String, relation: String, owner: String },
     /// The queue exists with other properties (42710).
     QueueExists { queue: String, rule: String },
     /// Something else has the name that this would get (42710).
@@ -53,6 +55,12 @@ pub enum Error {
     Busy { what: String },
     /// What is wrong with one element of a batch, counted from 0.
     Element { argument: &'static str, index: usize, error: Box<Error> },
+    /// Only the extension's owner may do this (42501).
+    NotOwner,
+    /// Only a superuser may do this (42501).
+    NotSuperuser { what: &'static str },
+    /// Tables that were to be taken over have parts that the engine does not know (55000).
+    StrangeParts { queue: String, parts: Vec<String> },
     /// The caller's role lacks a right on a relation of the extension's (42501).
     Denied { relation: String },
     /// A trigger function of the engine on a table, or at an event, that it was not made for (0A000).
@@ -111,14 +119,17 @@ impl Error {
             Self::NotFound { .. } => "02000",
             Self::Cancelled { .. } => "AB001",
             Self::RunFailed { .. } => "AB002",
-            Self::WrongState { .. } | Self::ColumnType { .. } | Self::NotOurs { .. } => "55000",
+            Self::WrongState { .. }
+            | Self::StrangeParts { .. }
+            | Self::ColumnType { .. }
+            | Self::NotOurs { .. } => "55000",
             Self::NameTaken { .. } => "42P07",
             Self::QueueExists { .. } | Self::Exists { .. } => "42710",
             Self::Vanished { .. } | Self::Serialization { .. } => "40001",
-            Self::WeekTaken { .. } => "42P07",
+            Self::WeekTaken { .. } | Self::Strangers { .. } => "42P07",
             Self::Busy { .. } => "55P03",
             Self::Element { error, .. } => error.sqlstate(),
-            Self::Denied { .. } => "42501",
+            Self::Denied { .. } | Self::NotOwner | Self::NotSuperuser { .. } => "42501",
             Self::ForeignTrigger { .. } => "0A000",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
@@ -132,6 +143,10 @@ impl Error {
             Self::NameTaken { relation, by, .. } => {
                 Some(format!("The queue needs the name \"{relation}\", which {by} has."))
             }
+            Self::StrangeParts { parts, .. } => Some(format!("{}.", parts.join("; "))),
+            Self::Strangers { owner, .. } => Some(format!(
+                "It belongs to role \"{owner}\", which is neither the extension's owner nor a superuser."
+            )),
             Self::WeekTaken { relation, by, .. } => {
                 Some(format!("The name \"{relation}\" belongs to {by}."))
             }
@@ -164,6 +179,22 @@ impl Error {
                 .into(),
             ),
             Self::NameTaken { .. } => Some("Choose another queue name.".into()),
+            Self::StrangeParts { .. } => {
+                Some("Look at each, and drop it before the tables are taken over.".into())
+            }
+            Self::NotOurs { .. } => Some(
+                "A superuser can hand a queue's tables to the extension's owner: \
+                 absurd.adopt_queue()."
+                    .into(),
+            ),
+            Self::Strangers { queue, .. } => Some(
+                format!(
+                    "Choose another queue name. A superuser can take the tables over: select \
+                     absurd.adopt_queue({}).",
+                    literal(queue)
+                )
+                .into(),
+            ),
             Self::Exists { hint, .. } => Some((*hint).into()),
             Self::Cancelled { .. } => Some("Stop working on the task.".into()),
             Self::RunFailed { .. } => {
@@ -222,6 +253,9 @@ impl fmt::Display for Error {
             Self::NameTaken { queue, .. } => {
                 write!(f, "Queue name \"{queue}\" collides with relations that exist")
             }
+            Self::Strangers { queue, relation, .. } => {
+                write!(f, "Queue \"{queue}\" cannot take up the relation \"absurd.{relation}\"")
+            }
             Self::QueueExists { queue, rule } => write!(f, "Queue \"{queue}\" {rule}"),
             Self::Vanished { what, key, queue } => {
                 write!(f, "{what} \"{key}\" was removed concurrently in queue \"{queue}\"")
@@ -240,6 +274,14 @@ impl fmt::Display for Error {
                 write!(f, "column \"{column}\" of {table} has another type than the engine's")
             }
             Self::NotOurs { relation, rule } => write!(f, "relation \"{relation}\" {rule}"),
+            Self::NotOwner => f.write_str("must be owner of extension absurd"),
+            Self::NotSuperuser { what } => write!(f, "must be superuser to {what}"),
+            Self::StrangeParts { queue, .. } => {
+                write!(
+                    f,
+                    "the tables of queue \"{queue}\" have parts that the engine does not know"
+                )
+            }
             Self::ForeignTrigger { name } => write!(
                 f,
                 "trigger \"{name}\" has a function of the engine, which serves its own tables alone"

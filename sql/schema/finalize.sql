@@ -16,8 +16,9 @@ create trigger queues_changed
 -- The history is written by the extension's owner: who may move a run cannot forge its past.
 alter function absurd.workflow_run_record() security definer;
 alter function absurd.workflow_run_record() set search_path = pg_catalog, pg_temp;
+-- Each also refuses any table but its own.
 revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record(),
-    absurd.queues_changed() from public;
+    absurd.queues_changed(), absurd.event_emission(), absurd.workflow_execution_forget() from public;
 
 -- Tables ------------------------------------------------------------------------------------
 
@@ -62,6 +63,14 @@ comment on table absurd.queue_behind is
 comment on column absurd.queue_behind.queue_name is 'Name of the queue.';
 comment on column absurd.queue_behind.available_at is 'The instant.';
 
+comment on table absurd.queue_access is
+    'Which roles have been given which access by grant_access(), so that queues made later are theirs too.';
+comment on column absurd.queue_access.role_id is 'Id of the role.';
+comment on column absurd.queue_access.role_name is 'What the role was called then.';
+comment on column absurd.queue_access.system_id is 'The cluster that the id is of.';
+comment on column absurd.queue_access.access is 'producer, worker, viewer or admin.';
+comment on column absurd.queue_access.queue_name is 'Queue, null for every one.';
+
 comment on table absurd.workflow_run is
     'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
 comment on column absurd.workflow_run.workflow_run_id is 'Id of the run; never changes.';
@@ -89,6 +98,17 @@ comment on column absurd.workflow_transition.to_status is 'Status that it went t
 comment on column absurd.workflow_transition.from_status is 'Status that it came from.';
 comment on column absurd.workflow_transition.changed_at is 'When the status changed.';
 comment on column absurd.workflow_transition.changed_by is 'Role that changed it.';
+
+-- Rights -------------------------------------------------------------------------------------
+
+comment on function absurd.grant_access(regrole, text, text) is
+    'Gives a role the grants that an access takes on one queue, or on all and those made later: producer (spawn, emit, start, read results), worker (claim, and all on claimed runs), viewer (read), admin (all on the tables; of every queue also create, drop, policy, register, schedules). Errors: 42501 not the extension''s owner; 22004, 22023 access; 42P01 unknown queue.';
+comment on function absurd.revoke_access(regrole, text, text) is
+    'Takes an access away from a role again, on one queue or on all; what another access of the role gives stays. Errors: as grant_access.';
+comment on function absurd.adopt_queue(text) is
+    'Makes the extension''s owner the owner of the tables that have a queue''s names; create_queue then takes them up. Errors: 42501 not a superuser; 42P01 no such table; 55000 listing triggers, rules, policies, defaults, constraints and indexes that the engine does not know.';
+comment on function absurd.fast_path() is
+    'Whether the tables that claims look at, and those of executed workflow runs, are used without statements now, why not, and how often this session has used them or had to use statements. Error: 42501 without SELECT on absurd.queues.';
 
 -- Clock, versions, ids, weeks ---------------------------------------------------------------
 
@@ -194,6 +214,8 @@ comment on function absurd.ensure_partitions(text) is
     'Makes the weekly partitions of one queue, or of all, from now - partition_lookback to now + partition_lookahead; rows of a week that lie in the default partition move along. Without effect on unpartitioned queues. Errors: 42P01 unknown queue; 42P07 a week''s name is taken, by the same week of ten years ago for one; 55P03 the default partition stays in use. Of all queues: one that fails is a WARNING.';
 comment on function absurd.list_detach_candidates(text) is
     'Attached weekly partitions, of queues whose detach_mode is empty, that ended more than detach_min_age ago and hold no row; of one queue or of all, the oldest of each table first. Error: 42P01 unknown queue.';
+comment on function absurd.detach_partition(text, text) is
+    'Detaches an empty weekly partition from its table as the extension''s owner, waiting for who uses the table; returns whether it did. For jobs of roles that may not ALTER the table. Errors: 42501 without DELETE on absurd.queues; 22004 NULL; 22023 not a week''s partition; 55000 not the engine''s.';
 comment on function absurd.drop_detached_partition(text, text) is
     'Drops a weekly partition that has been detached, and removes the job p_unschedule_job_name with its twin. Returns whether it was dropped: not while it is attached, nor when it is not there. Errors: 22004 NULL; 22023 not a week''s partition; 2BP01 something depends on it.';
 comment on function absurd.schedule_detach_jobs(text) is

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::event::check_name;
 use crate::pg::value::JsonbArray;
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, access};
 use crate::task::batch;
 use crate::workflow::{link, work};
 
@@ -22,6 +22,7 @@ fn spawn_tasks(
 > {
     let spawned = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::SPAWN)?;
         let json = required(p_tasks, batch::TASKS)?;
         let items = batch::parse(&json.to_text())?;
         let links = items
@@ -46,6 +47,7 @@ fn complete_runs(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         let runs = elements(p_run_ids, batch::RUNS)?;
         let states = beside(p_states, "p_states", runs.len(), batch::RUNS)?;
         work::complete_many(session, &queue, &runs, states)
@@ -62,6 +64,7 @@ fn fail_runs(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         let runs = elements(p_run_ids, batch::RUNS)?;
         let reasons = beside(p_reasons, "p_reasons", runs.len(), batch::RUNS)?;
         work::fail_many(session, &queue, &runs, &reasons, p_retry_at)
@@ -78,6 +81,7 @@ fn emit_events(
     const NAMES: &str = "p_event_names";
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::EMIT)?;
         let names = elements(p_event_names, NAMES)?;
         let payloads = beside(p_payloads, "p_payloads", names.len(), NAMES)?;
         for (index, name) in names.iter().enumerate() {

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use super::required;
 use crate::checkpoint::{self, Checkpoint};
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, access};
 
 type CheckpointRow = (String, Option<Jsonb>, String, Option<Uuid>, Timestamp);
 
@@ -31,6 +31,7 @@ fn set_task_checkpoint_state(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::CHECKPOINT)?;
         let task = required(p_task_id, "p_task_id")?;
         let step = checkpoint::check_step(p_step_name)?;
         let owner = required(p_owner_run, "p_owner_run")?;
@@ -136,6 +137,7 @@ fn save_checkpoint_for_run(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::CHECKPOINT)?;
         let run = required(p_run_id, "p_run_id")?;
         let step = checkpoint::check_step(p_step_name)?;
         // Without the task's id the run's own stands for its task.

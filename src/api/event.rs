@@ -9,7 +9,7 @@ use crate::event::wait::Wait;
 use crate::event::{check_name, emit, wait};
 use crate::pg::trigger::Fired;
 use crate::pg::{Jsonb, Uuid, call, session};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, access};
 use crate::workflow::work;
 
 /// Awaits an event as a step of a running run.
@@ -24,6 +24,7 @@ fn await_event(
 ) -> TableIterator<'static, (name!(should_suspend, bool), name!(payload, Option<Jsonb>))> {
     let answer = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::AWAIT)?;
         let wait = Wait {
             task: required(p_task_id, "p_task_id")?,
             run: required(p_run_id, "p_run_id")?,
@@ -54,6 +55,7 @@ fn emit_event(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::EMIT)?;
         let name = check_name(p_event_name)?;
         work::emit(session, &queue, &[(name, p_payload.map_or_else(Jsonb::null, Ok)?)])
     })

@@ -5,7 +5,8 @@ use pgrx::prelude::*;
 use super::{optional_queue, required};
 use crate::error::Error;
 use crate::pg::trigger::{Fired, Version, When};
-use crate::pg::{Jsonb, Timestamp, Uuid, call};
+use crate::pg::{Jsonb, Timestamp, Uuid, call, catalog};
+use crate::queue::access;
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
 use crate::workflow::registry::{self, Registered, Stored};
@@ -143,6 +144,7 @@ fn start_workflow(
     p_options: default!(Option<Jsonb>, "'{}'"),
 ) -> Uuid {
     let id = call(|session| {
+        catalog::require("workflow_run", catalog::INSERT)?;
         let name = required(p_workflow_name, "p_workflow_name")?;
         let inputs = p_inputs.map_or_else(|| Jsonb::from_text("{}"), Ok)?;
         if !inputs.is_object() {
@@ -179,6 +181,7 @@ fn advance_timers(
         let queue = optional_queue(p_queue_name)?;
         if let Some(queue) = &queue {
             registry::check_queue(session, queue)?;
+            access::require(queue, &access::WORK)?;
         }
         due::advance(session, queue.as_ref(), limit(p_limit)?)
     })

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::maintenance::cleanup::{self, Batch};
 use crate::maintenance::partitions;
 use crate::pg::call;
-use crate::queue::QueueName;
+use crate::queue::{QueueName, access};
 
 /// Removes tasks that ended long ago.
 #[pg_extern]
@@ -18,6 +18,7 @@ fn cleanup_tasks(
 ) -> i32 {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::CLEAN_TASKS)?;
         cleanup::tasks(session, &queue, Batch::parse(session, p_ttl_seconds, p_limit)?)
     })
 }
@@ -31,6 +32,7 @@ fn cleanup_events(
 ) -> i32 {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::CLEAN_EVENTS)?;
         cleanup::events(session, &queue, Batch::parse(session, p_ttl_seconds, p_limit)?)
     })
 }
@@ -81,5 +83,14 @@ fn drop_detached_partition(
             return Err(Error::blank("partition table"));
         }
         partitions::drop_detached(session, table, p_unschedule_job_name)
+    })
+}
+
+/// Detaches an empty week's partition.
+#[pg_extern]
+fn detach_partition(p_parent_table: Option<&str>, p_partition_table: Option<&str>) -> bool {
+    call(|session| {
+        let parent = required(p_parent_table, "parent table")?;
+        partitions::detach(session, parent, required(p_partition_table, "partition table")?)
     })
 }

@@ -6,6 +6,7 @@
 // A SQL function's result columns stand in its signature; pgrx reads their names there.
 #![allow(clippy::type_complexity)]
 
+mod access;
 mod batch;
 mod checkpoint;
 mod cron;

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use super::required;
 use crate::error::Error;
 use crate::pg::{Jsonb, Timestamp, Uuid, call, session};
-use crate::queue::QueueName;
+use crate::queue::{QueueName, access};
 use crate::task::backoff::Backoff;
 use crate::task::options::{RetryOptions, SpawnOptions};
 use crate::task::spawn::{self, Order, Spawned};
@@ -29,6 +29,7 @@ fn spawn_task(
 > {
     let spawned = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::SPAWN)?;
         let name = spawn::check_name(p_task_name)?;
         let params = p_params.map_or_else(Jsonb::null, Ok)?;
         let raw_options = p_options.map_or_else(|| Jsonb::from_text("{}"), Ok)?;
@@ -64,6 +65,7 @@ fn claim_task(
 > {
     let claimed = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         let timeout = p_claim_timeout.unwrap_or(30);
         work::claim(session, &queue, p_worker_id, timeout, p_qty.unwrap_or(1))
     });
@@ -92,6 +94,7 @@ fn complete_run(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         work::complete(session, &queue, required(p_run_id, "p_run_id")?, p_state)
     })
 }
@@ -106,6 +109,7 @@ fn fail_run(
 ) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         let run = required(p_run_id, "p_run_id")?;
         work::fail(session, &queue, run, p_reason, p_retry_at)
     })
@@ -116,6 +120,7 @@ fn fail_run(
 fn schedule_run(p_queue_name: Option<&str>, p_run_id: Option<Uuid>, p_wake_at: Option<Timestamp>) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         let run = required(p_run_id, "p_run_id")?;
         schedule::run(session, &queue, run, required(p_wake_at, "p_wake_at")?)
     })
@@ -133,6 +138,7 @@ fn retry_task(
 > {
     let spawned = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::RETRY)?;
         let task = required(p_task_id, "p_task_id")?;
         let options = match p_options {
             Some(options) => RetryOptions::parse(&options.to_text())?,
@@ -148,6 +154,7 @@ fn retry_task(
 fn cancel_task(p_queue_name: Option<&str>, p_task_id: Option<Uuid>) -> bool {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::CANCEL)?;
         work::cancel(session, &queue, required(p_task_id, "p_task_id")?)
     })
 }
@@ -157,6 +164,7 @@ fn cancel_task(p_queue_name: Option<&str>, p_task_id: Option<Uuid>) -> bool {
 fn extend_claim(p_queue_name: Option<&str>, p_run_id: Option<Uuid>, p_extend_by: Option<i32>) {
     call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
+        access::require(&queue, &access::WORK)?;
         lease::extend(session, &queue, required(p_run_id, "p_run_id")?, p_extend_by)
     })
 }

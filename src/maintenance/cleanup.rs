@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::pg::row::Rows;
-use crate::pg::{Session, Timestamp};
-use crate::queue::{QueueName, provision};
+use crate::pg::{Session, Timestamp, ereport};
+use crate::queue::{QueueName, access, provision};
 
 static TASKS: Statement = Statement::new(concat!(
     include_str!("../../sql/maintenance/cleanup_tasks.sql"),
@@ -70,7 +70,8 @@ pub struct Cleaned {
     pub events: i32,
 }
 
-/// Removes from one queue, or from all, what their policies no longer keep: one batch each.
+/// Removes from one queue, or from all that the role may clean up, what their policies no longer keep: one
+/// batch each.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.
@@ -85,7 +86,7 @@ pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Clea
           order by queue_name",
     );
     let name = only.map(QueueName::as_str);
-    let rows = session.run(&POLICIES, &Global, params![name, session.now()])?;
+    let rows = session.run(&POLICIES, &Own, params![name, session.now()])?;
     if let (Some(queue), true) = (name, rows.is_empty()) {
         return Err(Error::NoSuchQueue { queue: queue.to_owned() });
     }
@@ -94,12 +95,25 @@ pub fn by_policy(session: &Session, only: Option<&QueueName>) -> Result<Vec<Clea
         let name: String = row.need(0)?;
         // A registry row of another making may have a name that no table can carry.
         let Ok(queue) = QueueName::parse(Some(&name)) else { continue };
+        // Of all queues, those that are the role's to clean up.
+        let needs = [&access::CLEAN_TASKS, &access::CLEAN_EVENTS];
+        if only.is_none()
+            && !needs.iter().try_fold(true, |all, needs| {
+                access::allows(&queue, needs).map(|allowed| all && allowed)
+            })?
+        {
+            continue;
+        }
         let batch = Batch { cutoff: row.need(1)?, limit: row.need(2)? };
         let both = || Ok((tasks(session, &queue, batch)?, events(session, &queue, batch)?));
         let (tasks, events) = match session.attempt(both)? {
             Ok(removed) => removed,
             // Dropped since the list was read: the others are still to be cleaned.
             Err(Error::NoSuchRelation { .. }) if only.is_none() => continue,
+            Err(Error::Postgres(caught)) if only.is_none() && !caught.is("57014") => {
+                ereport::warn(Error::Postgres(caught))?;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         cleaned.push(Cleaned { queue: name, tasks, events });

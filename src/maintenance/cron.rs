@@ -7,9 +7,9 @@
 use super::partitions::{self, Candidate};
 use crate::error::{Error, Result, literal};
 use crate::params;
-use crate::pg::Session;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::row::Rows;
+use crate::pg::{Session, rights};
 use crate::queue::{QueueName, name, policy};
 
 /// A job as enable_cron and disable_cron return it.
@@ -45,22 +45,47 @@ const EVERY_MINUTE: &str = "* * * * *";
 enum Cron {
     /// This part is missing.
     Missing(&'static str),
+    /// This role could have its own code called in the place of pg_cron's.
+    Strange(String),
     /// There, but not for this role, which therefore has no jobs.
     NotOurs,
     Ours,
 }
 
+/// Looks for the schema by its name. What is called there runs with the caller's rights, so it must belong to a
+/// superuser or to the caller, who are also the only ones that may add to it.
 fn look(session: &Session) -> Result<Cron> {
     static LOOK: Statement = Statement::new(
-        "select (select count(*) from pg_catalog.pg_class c
-                  where c.relnamespace = n.oid and c.relname = 'job'),
+        "with schema as (
+            select n.oid, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner)) as acl
+              from pg_catalog.pg_namespace n
+             where n.nspname = 'cron'
+         ), makers as (
+            select nspowner as role from schema
+            union all
+            select a.grantee from schema, aclexplode(schema.acl) a
+             where a.privilege_type = 'CREATE'
+            union all
+            select c.relowner from schema join pg_catalog.pg_class c on c.relnamespace = schema.oid
+             where c.relname = 'job'
+            union all
+            select p.proowner from schema join pg_catalog.pg_proc p on p.pronamespace = schema.oid
+             where p.proname in ('schedule', 'unschedule')
+         )
+         select (select count(*) from pg_catalog.pg_class c
+                  where c.relnamespace = schema.oid and c.relname = 'job'),
                 (select count(*) from pg_catalog.pg_proc p
-                  where p.pronamespace = n.oid and p.proname = 'schedule' and p.pronargs >= 3),
+                  where p.pronamespace = schema.oid and p.proname = 'schedule'
+                    and p.pronargs >= 3),
                 (select count(*) from pg_catalog.pg_proc p
-                  where p.pronamespace = n.oid and p.proname = 'unschedule'),
-                pg_catalog.has_schema_privilege(n.oid, 'usage')
-           from pg_catalog.pg_namespace n
-          where n.nspname = 'cron'",
+                  where p.pronamespace = schema.oid and p.proname = 'unschedule'),
+                pg_catalog.has_schema_privilege(schema.oid, 'usage'),
+                (select coalesce(r.rolname::pg_catalog.text, 'public')
+                   from makers m left join pg_catalog.pg_roles r on r.oid = m.role
+                  where r.rolsuper is not true
+                    and r.rolname is distinct from current_user
+                  limit 1)
+           from schema",
     );
     let Some(row) = session.run(&LOOK, &Global, &[])?.first() else {
         return Ok(Cron::Missing("cron.job"));
@@ -70,22 +95,29 @@ fn look(session: &Session) -> Result<Cron> {
             return Ok(Cron::Missing(part));
         }
     }
+    if let Some(role) = row.get(4)? {
+        return Ok(Cron::Strange(role));
+    }
     Ok(if row.need(3)? { Cron::Ours } else { Cron::NotOurs })
 }
 
 fn require(session: &Session) -> Result<()> {
+    let wrong = |rule: String, hint: &'static str| {
+        Err(Error::WrongState { what: "pg_cron".to_owned(), rule, hint: Some(hint.into()) })
+    };
     match look(session)? {
         // Without the right to use it Postgres says so at the first statement.
         Cron::Ours | Cron::NotOurs => Ok(()),
-        Cron::Missing(missing) => Err(Error::WrongState {
-            what: "pg_cron".to_owned(),
-            rule: format!("is not available (missing {missing})"),
-            hint: Some(
-                "Install pg_cron in this database, or call absurd.ensure_partitions() and \
-                 absurd.cleanup_all_queues() from a scheduler of yours."
-                    .into(),
-            ),
-        }),
+        Cron::Strange(role) => wrong(
+            format!("is not used: role \"{role}\" could have code of its own called in its place"),
+            "Schema cron, its table job and its functions must belong to a superuser or to you, \
+             and nobody else may have CREATE there.",
+        ),
+        Cron::Missing(missing) => wrong(
+            format!("is not available (missing {missing})"),
+            "Install pg_cron in this database, or call absurd.ensure_partitions() and \
+             absurd.cleanup_all_queues() from a scheduler of yours.",
+        ),
     }
 }
 
@@ -142,7 +174,7 @@ fn schedule(session: &Session, name: String, when: &str, command: &str) -> Resul
 
 fn check_queue(session: &Session, queue: Option<&QueueName>) -> Result<()> {
     match queue {
-        Some(queue) if policy::get(session, queue.as_str())?.is_none() => {
+        Some(queue) if !policy::exists(session, queue.as_str())? => {
             Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() })
         }
         _ => Ok(()),
@@ -202,7 +234,7 @@ fn has_schedules(session: &Session) -> Result<bool> {
     static ANY: Statement = Statement::new(
         "select exists (select from absurd.workflow_schedule where next_trigger is not null)",
     );
-    session.run(&ANY, &Global, &[])?.first().map_or(Ok(false), |row| row.need(0))
+    session.run(&ANY, &Own, &[])?.first().map_or(Ok(false), |row| row.need(0))
 }
 
 /// Removes the jobs of a scope, its pipelines included; returns them.
@@ -298,8 +330,15 @@ fn pipeline(
     // Postgres detaches concurrently only from a table without default partition.
     let concurrently = if has_default(session, &table)? { "" } else { " concurrently" };
     let (quoted_table, quoted) = (name::quote(&table), name::quote(&partition));
-    let detach_command =
-        format!("alter table absurd.{quoted_table} detach partition absurd.{quoted}{concurrently}");
+    let detach_command = match rights::are_owners()? {
+        true => format!(
+            "alter table absurd.{quoted_table} detach partition absurd.{quoted}{concurrently}"
+        ),
+        // The job runs as who schedules it.
+        false => {
+            format!("select absurd.detach_partition({}, {});", literal(&table), literal(&partition))
+        }
+    };
     let drop_command = format!(
         "select absurd.drop_detached_partition({}, {});",
         literal(&partition),

@@ -3,28 +3,33 @@
 use super::cron;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
-use crate::pg::{Session, Uuid, ereport, uuid};
+use crate::pg::plan::{Global, Own, Statement};
+use crate::pg::{Session, Uuid, catalog, ereport, rights, shape, uuid};
 use crate::queue::{QueueName, name, partition, policy};
 
-/// Makes the partitions that one queue, or every queue, needs by its policy. Of every queue: one
-/// whose partitions cannot be made is reported as a warning, and the others get theirs.
+/// Makes the partitions that one queue, or every queue, needs by its policy, as the extension's owner. Of every
+/// queue: one whose partitions cannot be made is reported as a warning, and the others get theirs.
 ///
 /// # Errors
-/// For one queue: 42P01 when it is unknown, 42P07 and 55P03 as in [`partition::ensure`].
+/// 42501 without UPDATE on `absurd.queues`. For one queue: 42P01 when it is unknown, 42P07 and 55P03 as in
+/// [`partition::ensure`].
 pub fn ensure(session: &Session, only: Option<&QueueName>) -> Result<()> {
-    if let Some(queue) = only {
-        return match policy::get(session, queue.as_str())? {
-            None => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
-            Some(policy) if policy.storage_mode == "partitioned" => {
-                partition::ensure(session, queue)
-            }
-            Some(_) => Ok(()),
-        };
+    catalog::require("queues", catalog::UPDATE)?;
+    if let Some(queue) = only
+        && !policy::exists(session, queue.as_str())?
+    {
+        return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
     }
-    for queue in partitioned(session, None)? {
-        if let Err(error) = session.attempt(|| partition::ensure(session, &queue))? {
-            ereport::warn(error)?;
+    let _owner = rights::restricted()?;
+    for queue in partitioned(session, only)? {
+        let made = session.attempt(|| partition::ensure(session, &queue))?;
+        match made {
+            Ok(()) => {}
+            Err(error) if only.is_some() => return Err(error),
+            Err(Error::Postgres(caught)) if caught.is("57014") => {
+                return Err(Error::Postgres(caught));
+            }
+            Err(error) => ereport::warn(error)?,
         }
     }
     Ok(())
@@ -37,7 +42,7 @@ fn partitioned(session: &Session, only: Option<&QueueName>) -> Result<Vec<QueueN
           where storage_mode = 'partitioned' and ($1 is null or queue_name = $1)
           order by queue_name",
     );
-    let rows = session.run(&NAMES, &Global, params![only.map(QueueName::as_str)])?;
+    let rows = session.run(&NAMES, &Own, params![only.map(QueueName::as_str)])?;
     let names = rows.into_iter().map(|row| row.need(0)).collect::<Result<Vec<String>>>()?;
     // A registry row of another making may have a name that no table can carry.
     Ok(names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()).collect())
@@ -60,7 +65,7 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
         "select q.queue_name, parent.relname::pg_catalog.text, part.relname::pg_catalog.text,
                 pg_catalog.pg_get_expr(part.relpartbound, part.oid),
                 case when q.detach_min_age < '4000 years' then $2 - q.detach_min_age
-                     else '-infinity' end
+                     else '-infinity' end, parent.relowner, part.relowner
            from absurd.queues q
            join pg_catalog.pg_class parent
              on parent.relnamespace = 'absurd'::pg_catalog.regnamespace
@@ -72,6 +77,7 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
           where q.storage_mode = 'partitioned' and q.detach_mode = 'empty'
             and ($1 is null or q.queue_name = $1)",
     );
+    catalog::require("queues", catalog::SELECT)?;
     if let Some(queue) = only
         && policy::get(session, queue.as_str())?.is_none()
     {
@@ -87,9 +93,8 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
         }
         let candidate =
             Candidate { queue: row.need(0)?, parent: row.need(1)?, partition: row.need(2)? };
-        let table = name::quote(&candidate.partition);
-        let probe = format!("select from only absurd.{table} limit 1");
-        if session.run_once(&probe, &[])?.is_empty() {
+        let is_ours = shape::is_trusted(row.need(5)?)? && shape::is_trusted(row.need(6)?)?;
+        if is_ours && is_empty(session, &candidate.partition)? {
             found.push((end, candidate));
         }
     }
@@ -99,10 +104,77 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
+/// Whether a partition of the engine's holds no row, whoever asks: nobody has rights on partitions.
+fn is_empty(session: &Session, partition: &str) -> Result<bool> {
+    let _owner = rights::owner()?;
+    let probe = format!("select from only absurd.{} limit 1", name::quote(partition));
+    Ok(session.run_once(&probe, &[])?.is_empty())
+}
+
 /// The upper end of a range partition's bound, as Postgres writes it.
 fn upper(bound: &str) -> Option<Uuid> {
     let (_, to) = bound.split_once(" TO ('")?;
     uuid::parse(to.strip_suffix("')")?)
+}
+
+/// A table of schema `absurd`: the table that it is attached to, and whether it is the engine's.
+fn find(session: &Session, table: &str) -> Result<Option<(Option<String>, bool)>> {
+    static FIND: Statement = Statement::new(
+        "select whole.relname::pg_catalog.text, c.relowner
+           from pg_catalog.pg_class c
+           left join pg_catalog.pg_inherits i on i.inhrelid = c.oid and c.relispartition
+           left join pg_catalog.pg_class whole on whole.oid = i.inhparent
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
+            and c.relname = $1",
+    );
+    let row = session.run(&FIND, &Global, params![table])?.first();
+    row.map(|row| Ok((row.get(0)?, shape::is_trusted(row.need(1)?)?))).transpose()
+}
+
+fn check_week(session: &Session, table: &str) -> Result<()> {
+    match partition::is_week(session, table)? {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            format!("partition table \"{table}\""),
+            "must be a week's partition of a queue, such as t_emails_601",
+        )),
+    }
+}
+
+fn check_ours(table: &str, is_ours: bool) -> Result<()> {
+    match is_ours {
+        true => Ok(()),
+        false => Err(Error::NotOurs {
+            relation: format!("absurd.{table}"),
+            rule: "is not the engine's".to_owned(),
+        }),
+    }
+}
+
+/// Detaches an empty week from its table, as the extension's owner, for roles whose jobs may not do that
+/// themselves. It waits for those who use the table. Returns whether the week was detached: not when it is not
+/// attached to this table, or holds a row.
+///
+/// # Errors
+/// 42501 without DELETE on `absurd.queues`; 22023 for a name that is no week's; 55000 for a table that is not
+/// the engine's.
+pub fn detach(session: &Session, parent: &str, table: &str) -> Result<bool> {
+    catalog::require("queues", catalog::DELETE)?;
+    check_week(session, table)?;
+    let Some((attached, is_ours)) = find(session, table)? else { return Ok(false) };
+    if attached.as_deref() != Some(parent) {
+        return Ok(false);
+    }
+    check_ours(table, is_ours && find(session, parent)?.is_some_and(|(_, is_ours)| is_ours))?;
+    let _owner = rights::restricted()?;
+    let (whole, part) = (name::quote(parent), name::quote(table));
+    session.run_once(&format!("lock table absurd.{whole} in access exclusive mode"), &[])?;
+    if !is_empty(session, table)? {
+        return Ok(false);
+    }
+    session
+        .run_once(&format!("alter table absurd.{whole} detach partition absurd.{part}"), &[])
+        .map(|_| true)
 }
 
 /// Drops a week's table once it is detached, and then removes the jobs that brought it here: `job`
@@ -110,26 +182,17 @@ fn upper(bound: &str) -> Option<Uuid> {
 /// there, is left alone.
 ///
 /// # Errors
-/// 22004 or 22023 for a name that is no week's; 2BP01 when something depends on the table.
+/// 42501 without DELETE on `absurd.queues`; 22004 or 22023 for a name that is no week's; 55000 for a table that
+/// is not the engine's; 2BP01 when something depends on the table.
 pub fn drop_detached(session: &Session, table: &str, job: Option<&str>) -> Result<bool> {
-    static FIND: Statement = Statement::new(
-        "select relispartition from pg_catalog.pg_class
-          where relnamespace = 'absurd'::pg_catalog.regnamespace and relkind in ('r', 'p')
-            and relname = $1",
-    );
-    let attached = match session.run(&FIND, &Global, params![table])?.first() {
-        Some(row) => Some(row.need::<bool>(0)?),
-        None => None,
-    };
-    match attached {
-        Some(true) => return Ok(false),
-        Some(false) => {
-            if !partition::is_week(session, table)? {
-                return Err(Error::invalid(
-                    format!("partition table \"{table}\""),
-                    "must be a week's partition of a queue, such as t_emails_601",
-                ));
-            }
+    catalog::require("queues", catalog::DELETE)?;
+    let found = find(session, table)?;
+    match &found {
+        Some((Some(_), _)) => return Ok(false),
+        Some((None, is_ours)) => {
+            check_week(session, table)?;
+            check_ours(table, *is_ours)?;
+            let _owner = rights::restricted()?;
             let sql = format!("drop table absurd.{} restrict", name::quote(table));
             session.run_once(&sql, &[])?;
         }
@@ -138,7 +201,7 @@ pub fn drop_detached(session: &Session, table: &str, job: Option<&str>) -> Resul
     if let Some(job) = job {
         cron::forget_pipeline(session, job)?;
     }
-    Ok(attached.is_some())
+    Ok(found.is_some())
 }
 
 #[cfg(test)]

@@ -137,6 +137,14 @@ pub fn warn(error: Error) -> Result<()> {
     unsafe { guarded(|| report.say(pgrx::PgLogLevel::WARNING)) }
 }
 
+/// Says something that is no error, as a NOTICE.
+pub fn notice(text: &str) -> Result<()> {
+    let (message, none) = (palloc_text(text), ptr::null());
+    let report = Report { sqlstate: 0, message, detail: none, hint: none };
+    // SAFETY: as above.
+    unsafe { guarded(|| report.say(pgrx::PgLogLevel::NOTICE)) }
+}
+
 /// An error in Postgres memory, ready to be thrown.
 #[derive(Clone, Copy)]
 struct Report {

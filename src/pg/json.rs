@@ -61,26 +61,6 @@ impl Jsonb {
         }
     }
 
-    /// An object's member, as the operator `->` yields it; none when there is no such member.
-    pub fn member(self, name: &str) -> Option<Self> {
-        // SAFETY: the operator's function on a jsonb and a text.
-        unsafe {
-            pgrx::direct_function_call::<Self>(
-                pg_sys::jsonb_object_field,
-                &[Some(self.0), name.into_datum()],
-            )
-        }
-    }
-
-    /// Whether the value is JSON null.
-    pub fn is_null(self) -> bool {
-        // SAFETY: jsonb_typeof of a jsonb.
-        unsafe {
-            pgrx::direct_function_call::<&str>(pg_sys::jsonb_typeof, &[Some(self.0)])
-                .is_some_and(|kind| kind == "null")
-        }
-    }
-
     /// Whether both values are the same JSON.
     pub fn equals(self, other: Self) -> bool {
         // SAFETY: the `=` operator's function on two jsonb.

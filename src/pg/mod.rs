@@ -28,6 +28,7 @@ pub mod value;
 pub use clock::Timestamp;
 pub use json::Jsonb;
 pub use pgrx::Uuid;
+pub use pgrx::pg_sys::Oid;
 pub use plan::Statement;
 pub use row::Row;
 pub use session::{Session, call};

@@ -72,6 +72,13 @@ pub trait Scope {
     fn expand(&self, sql: &'static str) -> String;
     /// The error for a relation of the scope that does not exist; `message` is Postgres's.
     fn missing(&self, message: &str) -> Option<Error>;
+    /// Looks at the relations before a statement uses them.
+    ///
+    /// # Errors
+    /// 55000 for one that the engine must not use.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
     /// Whether its statements run with the rights of the engine's owner, not with the caller's.
     fn is_owned(&self) -> bool {
         false

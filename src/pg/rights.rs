@@ -22,6 +22,8 @@ unsafe extern "C-unwind" {
     fn SetUserIdAndSecContext(role: pg_sys::Oid, context: i32);
     fn has_privs_of_role(member: pg_sys::Oid, role: pg_sys::Oid) -> bool;
     fn GetUserNameFromId(role: pg_sys::Oid, missing_ok: bool) -> *mut c_char;
+    fn superuser_arg(role: pg_sys::Oid) -> bool;
+    fn GetSystemIdentifier() -> u64;
 }
 
 /// Another's rights, until it is dropped.
@@ -65,6 +67,21 @@ pub fn are_owners() -> Result<bool> {
 pub fn is_superuser() -> Result<bool> {
     // SAFETY: as above.
     unsafe { guarded(|| superuser()) }
+}
+
+/// Whether a role is a superuser.
+///
+/// # Errors
+/// Postgres's own.
+pub fn is_superuser_role(role: pg_sys::Oid) -> Result<bool> {
+    // SAFETY: as above.
+    unsafe { guarded(|| superuser_arg(role)) }
+}
+
+/// What tells the cluster from others.
+pub fn system_identifier() -> u64 {
+    // SAFETY: reads shared memory that a backend is attached to.
+    unsafe { GetSystemIdentifier() }
 }
 
 /// Takes the owner's rights; none when the current role has them anyway.

@@ -134,6 +134,7 @@ impl Session {
         params: &[Param],
         latest: bool,
     ) -> Result<Rows> {
+        scope.check()?;
         let _rights = if scope.is_owned() { rights::owner()? } else { None };
         let plan = plan::get(statement, scope, params, self.is_outermost())?;
         self.execute_plan(plan, params, latest)

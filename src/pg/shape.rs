@@ -109,14 +109,14 @@ pub fn is_trusted(role: pg_sys::Oid) -> Result<bool> {
 }
 
 /// Looks at tables of schema `absurd` that are used together under a key. Remembered until one of them
-/// changes, unless one of the first `needed` is missing.
+/// changes, if they are whole.
 ///
 /// # Errors
 /// 55000 naming the table, and the column, when one is not the engine's, is of another kind or has
 /// columns of other types.
 pub fn group(
     key: &str,
-    needed: usize,
+    is_whole: impl FnOnce(&[Option<Looked>]) -> bool,
     tables: impl FnOnce() -> Vec<(String, Columns)>,
 ) -> Result<Rc<Group>> {
     if let Some(known) = MEMORY.with_borrow(|memory| memory.groups.get(key).cloned()) {
@@ -127,7 +127,7 @@ pub fn group(
         .iter()
         .map(|(name, columns)| look(name, columns))
         .collect::<Result<Vec<Option<Looked>>>>()?;
-    let is_whole = tables.iter().take(needed).all(Option::is_some);
+    let is_whole = is_whole(&tables);
     let group = Rc::new(Group { tables });
     if is_whole {
         MEMORY.with_borrow_mut(|memory| {

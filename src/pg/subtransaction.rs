@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_int};
 use pgrx::pg_sys;
 
 use super::Session;
-use super::guc;
 use super::ereport::{Caught, guarded};
+use super::guc;
 use crate::error::{Error, Result};
 
 unsafe extern "C-unwind" {

@@ -27,14 +27,14 @@ pub struct Fired<'a> {
 pub struct When(u32);
 
 impl When {
-    pub const BEFORE_INSERT: Self =
-        Self(pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_INSERT);
-    pub const BEFORE_UPDATE: Self =
-        Self(pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE);
-    pub const AFTER_UPDATE: Self =
-        Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE);
-    pub const AFTER_DELETE: Self =
-        Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_DELETE);
+    pub const BEFORE_INSERT: Self = Self(
+        pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_INSERT,
+    );
+    pub const BEFORE_UPDATE: Self = Self(
+        pg_sys::TRIGGER_EVENT_BEFORE | pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE,
+    );
+    pub const AFTER_UPDATE: Self = Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_UPDATE);
+    pub const AFTER_DELETE: Self = Self(pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_DELETE);
     pub const AFTER_UPDATE_STATEMENT: Self = Self(pg_sys::TRIGGER_EVENT_UPDATE);
     pub const AFTER_DELETE_STATEMENT: Self = Self(pg_sys::TRIGGER_EVENT_DELETE);
 
@@ -52,11 +52,7 @@ impl<'a> Fired<'a> {
     ///
     /// # Errors
     /// 0A000 for another table, event or level.
-    pub fn on(
-        trigger: &'a PgTrigger<'a>,
-        table: &'static str,
-        when: &[When],
-    ) -> Result<Self> {
+    pub fn on(trigger: &'a PgTrigger<'a>, table: &'static str, when: &[When]) -> Result<Self> {
         let (own, _) = shape::own(table)?;
         // SAFETY: a trigger's relation is open while it runs.
         let id = unsafe { (*trigger.trigger_data().tg_relation).rd_id };
@@ -92,7 +88,9 @@ impl<'a> Fired<'a> {
         }
         // SAFETY: a trigger's own record; its name is a C string.
         let name = unsafe {
-            CStr::from_ptr((*trigger.trigger_data().tg_trigger).tgname).to_string_lossy().into_owned()
+            CStr::from_ptr((*trigger.trigger_data().tg_trigger).tgname)
+                .to_string_lossy()
+                .into_owned()
         };
         Err(Error::ForeignTrigger { name })
     }

@@ -89,6 +89,7 @@ sql_type! {
     Vec<Option<::uuid::Uuid>> => UUIDARRAYOID, |ids| SqlType::datum(
         ids.into_iter().map(|id| id.map(|id| Uuid::from_bytes(id.into_bytes()))).collect::<Vec<_>>()
     );
+    Oid => OIDOID, |id| Datum::from(id);
     Vec<String> => TEXTARRAYOID, |texts| texts.into_datum().unwrap_or(Datum::null());
 }
 
@@ -118,7 +119,7 @@ macro_rules! column {
 column!(
     String => TEXTOID, Uuid => UUIDOID, Jsonb => JSONBOID, i16 => INT2OID, i32 => INT4OID,
     i64 => INT8OID, f64 => FLOAT8OID, bool => BOOLOID, Vec<i16> => INT2ARRAYOID,
-    Vec<i32> => INT4ARRAYOID, Vec<Uuid> => UUIDARRAYOID, Vec<Option<String>> => TEXTARRAYOID
+    Oid => OIDOID, Vec<i32> => INT4ARRAYOID, Vec<Uuid> => UUIDARRAYOID, Vec<Option<String>> => TEXTARRAYOID
 );
 
 impl Column for ::uuid::Uuid {
@@ -197,6 +198,7 @@ function_type!(Jsonb, "jsonb", "absurd::pg::Jsonb");
 function_type!(Timestamp, "timestamptz", "absurd::pg::Timestamp");
 function_type!(Interval, "interval", "absurd::pg::Interval");
 function_type!(JsonbArray, "jsonb[]", "absurd::pg::JsonbArray");
+function_type!(Role, "regrole", "absurd::pg::Role");
 function_type!(WorkflowRunRow, "absurd.workflow_run", "absurd::pg::WorkflowRunRow");
 
 impl FromDatum for Timestamp {
@@ -246,6 +248,27 @@ macro_rules! carried {
             }
         }
     };
+}
+
+/// A role, as a `regrole`.
+#[derive(Clone, Copy, Debug)]
+pub struct Role(pub Oid);
+
+impl FromDatum for Role {
+    unsafe fn from_polymorphic_datum(datum: Datum, null: bool, _: Oid) -> Option<Self> {
+        // SAFETY: a regrole is an oid.
+        unsafe { Oid::from_datum(datum, null).map(Self) }
+    }
+}
+
+impl IntoDatum for Role {
+    fn into_datum(self) -> Option<Datum> {
+        Some(Datum::from(self.0))
+    }
+
+    fn type_oid() -> Oid {
+        pg_sys::REGROLEOID
+    }
 }
 
 carried!(

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
-use crate::pg::plan::Scope;
 
 /// The longest name in bytes: identifiers hold 63, and the names derived from a queue's add a
 /// two-byte prefix and a suffix of at most four.
@@ -100,25 +99,6 @@ fn is_token(token: &str) -> bool {
     token.starts_with(|c: char| "trcewi".contains(c))
         && token.bytes().skip(1).all(|b| b.is_ascii_lowercase() || b == b'_')
         && !token[1..].starts_with(|c: char| c != '_')
-}
-
-impl Scope for QueueName {
-    fn key(&self) -> &str {
-        &self.0
-    }
-
-    fn expand(&self, sql: &'static str) -> String {
-        expand(sql, &self.0)
-    }
-
-    fn missing(&self, message: &str) -> Option<Error> {
-        // Postgres names the relation unquoted: relation "absurd.t_x" does not exist.
-        ["t", "r", "c", "e", "w", "i"]
-            .map(|prefix| format!("absurd.{}", self.relation(prefix, "")))
-            .into_iter()
-            .find(|relation| message.contains(relation.as_str()))
-            .map(|relation| Error::NoSuchRelation { relation, queue: self.0.clone() })
-    }
 }
 
 #[cfg(test)]

@@ -296,7 +296,7 @@ pub fn is_week(session: &Session, table: &str) -> Result<bool> {
     if !weekly || queue.is_empty() || !is_tag(tag) {
         return Ok(false);
     }
-    Ok(policy::get(session, &format!("{queue}_{tag}"))?.is_none())
+    Ok(!policy::exists(session, &format!("{queue}_{tag}"))?)
 }
 
 #[cfg(test)]

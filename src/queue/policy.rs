@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::{QueueName, partition};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::{Global, Statement};
+use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::value::Interval;
-use crate::pg::{Param, Session};
+use crate::pg::{Param, Session, catalog, rights, shape};
 
 /// A queue's row in `absurd.queues`, as get_queue_policy returns it.
 pub struct Policy {
@@ -30,7 +30,7 @@ static GET: Statement = Statement::new(
       where queue_name = $1",
 );
 
-/// The queue's policy; none when there is no such queue.
+/// The queue's policy, for who may read the registry; none when there is no such queue.
 pub fn get(session: &Session, queue: &str) -> Result<Option<Policy>> {
     let rows = session.run(&GET, &Global, params![queue])?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -47,22 +47,46 @@ pub fn get(session: &Session, queue: &str) -> Result<Option<Policy>> {
     }))
 }
 
-/// Whether the queue's policy asks for a notification when work becomes ready.
+/// Whether the queue's policy asks for a notification when work becomes ready, as it is committed by now:
+/// the answer is remembered, whatever snapshot the transaction keeps.
 pub fn notify(session: &Session, queue: &QueueName) -> Result<bool> {
     static NOTIFY: Statement =
         Statement::new("select notify from absurd.queues where queue_name = $1");
-    session
-        .run(&NOTIFY, &Global, params![queue.as_str()])?
-        .first()
-        .map_or(Ok(false), |row| row.need(0))
+    let rows = session.run_latest(&NOTIFY, &Own, params![queue.as_str()])?;
+    rows.first().map_or(Ok(false), |row| row.need(0))
 }
 
-/// The names of all queues, sorted.
+/// Writes the registry: as its owner, once the role has been found to have the right, unless row security is
+/// to decide about the role.
+///
+/// # Errors
+/// Those of `f`.
+pub fn as_registrar<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _owner = match catalog::has_row_security(shape::own("queues")?.0)? {
+        true => None,
+        false => rights::owner()?,
+    };
+    f()
+}
+
+/// Whether there is such a queue, for whoever asks.
+pub fn exists(session: &Session, queue: &str) -> Result<bool> {
+    static THERE: Statement = Statement::new("select from absurd.queues where queue_name = $1");
+    Ok(!session.run(&THERE, &Own, params![queue])?.is_empty())
+}
+
+/// The names of all queues, sorted, for who may read the registry.
 pub fn names(session: &Session) -> Result<Vec<String>> {
-    static NAMES: Statement =
-        Statement::new("select queue_name from absurd.queues order by queue_name");
     session.run(&NAMES, &Global, &[])?.into_iter().map(|row| row.need(0)).collect()
 }
+
+/// As [`names`], whoever asks.
+pub fn all_names(session: &Session) -> Result<Vec<String>> {
+    session.run(&NAMES, &Own, &[])?.into_iter().map(|row| row.need(0)).collect()
+}
+
+static NAMES: Statement =
+    Statement::new("select queue_name from absurd.queues order by queue_name");
 
 /// The keys of a policy, the intervals as text for their columns' input function, or absent.
 #[derive(Debug, Default, PartialEq)]
@@ -178,13 +202,16 @@ fn bad(key: &str, value: &Value, rule: impl Into<std::borrow::Cow<'static, str>>
 /// Changes a queue's policy.
 ///
 /// # Errors
-/// 42P01 for an unknown queue, 22023 for a bad value, 55000 when a default partition that is to go
+/// 42501 without UPDATE on `absurd.queues`, 42P01 for an unknown queue, 22023 for a bad value, 55000 when a default partition that is to go
 /// holds rows; nothing is changed then.
 pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()> {
-    let Some(current) = get(session, queue.as_str())? else {
+    catalog::require("queues", catalog::UPDATE)?;
+    static MODE: Statement =
+        Statement::new("select storage_mode from absurd.queues where queue_name = $1");
+    let Some(mode) = session.run(&MODE, &Own, params![queue.as_str()])?.first() else {
         return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
     };
-    if changes.default_partition.is_some() && current.storage_mode != "partitioned" {
+    if changes.default_partition.is_some() && mode.need::<String>(0)? != "partitioned" {
         return Err(Error::invalid(
             format!("default_partition of queue \"{}\"", queue.as_str()),
             "is only supported for partitioned queues",
@@ -225,9 +252,10 @@ pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()
         changes.notify,
     ];
     // Dropped while this call waited for its row.
-    if session.run(&SET, &Global, values)?.is_empty() {
+    if as_registrar(|| session.run(&SET, &Global, values))?.is_empty() {
         return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
     }
+    let _owner = rights::restricted()?;
     match changes.default_partition.as_deref() {
         Some("enabled") => partition::ensure_default(session, queue),
         Some(_) => partition::drop_default(session, queue),

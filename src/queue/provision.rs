@@ -1,10 +1,10 @@
 //! Making and removing the tables of a queue.
 
-use super::{QueueName, hold, name, partition, script};
+use super::{QueueName, grants, hold, name, partition, policy, script};
 use crate::error::{Error, Result, literal};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
-use crate::pg::{Session, catalog, lock};
+use crate::pg::{Oid, Session, catalog, ereport, lock, rights, shape};
 
 /// How a queue keeps its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +47,37 @@ static MODE: Statement =
     Statement::new("select storage_mode from absurd.queues where queue_name = $1");
 
 fn stored_mode(session: &Session, queue: &QueueName) -> Result<Option<String>> {
-    let rows = session.run(&MODE, &Global, params![queue.as_str()])?;
+    let rows = session.run(&MODE, &Own, params![queue.as_str()])?;
     rows.first().map(|row| row.need(0)).transpose()
 }
 
-/// Creates a queue, or takes up the tables that an earlier one left. On a queue that exists it only
-/// reads its row: clients call it before every spawn.
+/// Creates a queue, or takes up the tables that an earlier one left. The tables are the owner's, whoever
+/// calls; who does gets the rights to work on them. On a queue that exists it only reads its row, for
+/// anybody: clients call it before every spawn.
 ///
 /// # Errors
-/// 42710 when the queue exists with another mode, 42P07 when its names are taken.
+/// 42710 when the queue exists with another mode, 42501 without INSERT on `absurd.queues`, 42P07 when its
+/// names are taken.
 pub fn create(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<()> {
     if exists(session, queue, mode)? {
         return Ok(());
     }
+    catalog::require("queues", catalog::INSERT)?;
     // Two sessions may create the same queue, or two whose names collide: one after the other.
     lock::provisioning()?;
     if exists(session, queue, mode)? {
         return Ok(());
     }
-    create_tables(session, queue, mode)?;
     static REGISTER: Statement = Statement::new(
         "insert into absurd.queues (queue_name, created_at, storage_mode) values ($1, $2, $3)",
     );
-    session.run(&REGISTER, &Global, params![queue.as_str(), session.now(), mode.as_str()])?;
+    let row = params![queue.as_str(), session.now(), mode.as_str()];
+    policy::as_registrar(|| session.run(&REGISTER, &Global, row))?;
+    let creator = rights::current_role();
+    let _owner = rights::restricted()?;
+    create_tables(session, queue, mode)?;
+    grants::to_creator(session, queue, creator)?;
+    grants::by_default(session, queue)?;
     match mode {
         StorageMode::Partitioned => partition::ensure(session, queue),
         StorageMode::Unpartitioned => Ok(()),
@@ -90,13 +98,15 @@ fn exists(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<boo
 /// Makes what is missing of a registered queue's tables and indexes.
 ///
 /// # Errors
-/// 42P01 for an unknown queue.
+/// 42501 without INSERT on `absurd.queues`, 42P01 for an unknown queue.
 pub fn ensure_tables(session: &Session, queue: &QueueName) -> Result<()> {
+    catalog::require("queues", catalog::INSERT)?;
     lock::provisioning()?;
     let mode = match stored_mode(session, queue)? {
         None => return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
         Some(mode) => StorageMode::parse(Some(&mode))?,
     };
+    let _owner = rights::restricted()?;
     create_tables(session, queue, mode)?;
     match mode {
         StorageMode::Partitioned => partition::ensure(session, queue),
@@ -188,7 +198,8 @@ fn check_names(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
                 (select t.relname::pg_catalog.text
                    from pg_catalog.pg_index i
                    join pg_catalog.pg_class t on t.oid = i.indrelid
-                  where i.indexrelid = c.oid)
+                  where i.indexrelid = c.oid),
+                c.relowner
            from pg_catalog.pg_class c
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace
             and c.relname = any ($1)",
@@ -225,6 +236,14 @@ fn check_names(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
             };
             return Err(Error::NameTaken { queue: queue.as_str().to_owned(), relation, by });
         }
+        let owner: Oid = row.need(5)?;
+        if !shape::is_trusted(owner)? {
+            return Err(Error::Strangers {
+                queue: queue.as_str().to_owned(),
+                relation,
+                owner: rights::name_of(owner)?,
+            });
+        }
         present.push(relation);
     }
     Ok(present)
@@ -258,41 +277,32 @@ fn check_weeks(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
 }
 
 /// Drops a queue with its tables and says whether there was one: an unknown queue is no error. Takes
-/// any name, also one that create_queue would refuse.
+/// any name, also one that create_queue would refuse. Views in schema `absurd` itself go with the tables.
 ///
 /// # Errors
-/// 2BP01 naming what depends on the tables, such as a user's view.
+/// 42501 without DELETE on `absurd.queues`; 2BP01 naming what depends on the tables, such as a user's view;
+/// 55000 for tables that are not the engine's.
 pub fn drop(session: &Session, queue: &str) -> Result<bool> {
     static THERE: Statement = Statement::new("select from absurd.queues where queue_name = $1");
-    if session.run(&THERE, &Global, params![queue])?.is_empty() {
+    if session.run(&THERE, &Own, params![queue])?.is_empty() {
         return Ok(false);
     }
+    catalog::require("queues", catalog::DELETE)?;
     lock::provisioning()?;
     static FORGET: Statement =
         Statement::new("delete from absurd.queues where queue_name = $1 returning queue_name");
-    if session.run(&FORGET, &Global, params![queue])?.is_empty() {
+    if policy::as_registrar(|| session.run(&FORGET, &Global, params![queue]))?.is_empty() {
         return Ok(false);
     }
-    static STANDING: Statement = Statement::new(
-        // Cast to name as the parser does it: what an identifier cannot hold is cut off.
-        "select c.relname::pg_catalog.text from pg_catalog.pg_class c
-          where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
-            and c.relname = any (array(select n::pg_catalog.name from unnest($1) n))",
-    );
-    let wanted: Vec<String> = script::prefixes(StorageMode::Partitioned)
-        .iter()
-        .map(|prefix| name::relation(queue, prefix, ""))
-        .collect();
-    let mut tables = session
-        .run(&STANDING, &Global, params![wanted])?
-        .into_iter()
-        .map(|row| row.need(0))
-        .collect::<Result<Vec<String>>>()?;
+    let _owner = rights::restricted()?;
+    grants::forget_queue(session, queue)?;
+    let mut tables = standing(session, queue)?;
     // Partitions go with their tables; those that were detached stand alone.
     tables.extend(partition::detached(session, queue)?);
     let quoted: Vec<String> =
         tables.iter().map(|table| format!("absurd.{}", name::quote(table))).collect();
     hold::exclusively(session, &quoted, None, || format!("The tables of queue \"{queue}\""))?;
+    drop_views(session, queue, &tables)?;
     for table in quoted {
         // Restricted: what users built on the tables is theirs to remove. One by one, so that the
         // error names the table.
@@ -305,4 +315,56 @@ pub fn drop(session: &Session, queue: &str) -> Result<bool> {
     );
     session.run(&LEAVE, &Own, params![queue])?;
     Ok(true)
+}
+
+/// The queue's own tables that are there.
+fn standing(session: &Session, queue: &str) -> Result<Vec<String>> {
+    static STANDING: Statement = Statement::new(
+        // Cast to name as the parser does it: what an identifier cannot hold is cut off.
+        "select c.relname::pg_catalog.text, c.relowner from pg_catalog.pg_class c
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
+            and c.relname = any (array(select n::pg_catalog.name from unnest($1) n))",
+    );
+    let wanted: Vec<String> = script::prefixes(StorageMode::Partitioned)
+        .iter()
+        .map(|prefix| name::relation(queue, prefix, ""))
+        .collect();
+    let mut tables = Vec::new();
+    for row in session.run(&STANDING, &Global, params![wanted])? {
+        let table: String = row.need(0)?;
+        if !shape::is_trusted(row.need(1)?)? {
+            return Err(Error::NotOurs {
+                relation: format!("absurd.{table}"),
+                rule: "is not the engine's: who owns it must drop it first".to_owned(),
+            });
+        }
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// Drops the views of schema `absurd` that read one of these tables, as some clients keep them over all
+/// queues and make them anew.
+fn drop_views(session: &Session, queue: &str, tables: &[String]) -> Result<()> {
+    static VIEWS: Statement = Statement::new(
+        "select distinct v.relname::pg_catalog.text
+           from pg_catalog.pg_class t
+           join pg_catalog.pg_depend d
+             on d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = t.oid
+            and d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+           join pg_catalog.pg_rewrite w on w.oid = d.objid
+           join pg_catalog.pg_class v
+             on v.oid = w.ev_class and v.relkind = 'v' and v.relnamespace = t.relnamespace
+          where t.relnamespace = 'absurd'::pg_catalog.regnamespace and t.relname = any ($1)
+          order by 1",
+    );
+    for row in session.run(&VIEWS, &Global, params![tables.to_vec()])? {
+        let view: String = row.need(0)?;
+        let sql = format!("drop view absurd.{} restrict", name::quote(&view));
+        session.run_once(&sql, &[])?;
+        ereport::notice(&format!(
+            "drop of queue \"{queue}\" also drops view \"absurd.{view}\", which reads its tables"
+        ))?;
+    }
+    Ok(())
 }

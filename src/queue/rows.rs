@@ -50,6 +50,7 @@ pub mod tasks {
         COMPLETED_PAYLOAD "completed_payload" JSONB,
         CANCELLED_AT "cancelled_at" TIMESTAMPTZ,
         TENANT_ID "tenant_id" TEXT,
+        IDEMPOTENCY_KEY "idempotency_key" TEXT,
         WORKFLOW_RUN_ID "workflow_run_id" UUID,
         CANCEL_DONE "cancel_done" BOOL,
         WORKFLOW_STEP "workflow_step" BOOL,
@@ -61,7 +62,41 @@ pub mod tasks {
 pub mod waits {
     crate::layout! {
         "btree (run_id, step_name)";
+        TASK_ID "task_id" UUID,
+        RUN_ID "run_id" UUID,
+        STEP_NAME "step_name" TEXT,
+        EVENT_NAME "event_name" TEXT,
         TIMEOUT_AT "timeout_at" TIMESTAMPTZ,
+        CREATED_AT "created_at" TIMESTAMPTZ,
+    }
+}
+
+pub mod checkpoints {
+    crate::layout! {
+        "btree (task_id, checkpoint_name)";
+        TASK_ID "task_id" UUID,
+        CHECKPOINT_NAME "checkpoint_name" TEXT,
+        STATE "state" JSONB,
+        STATUS "status" TEXT,
+        OWNER_RUN_ID "owner_run_id" UUID,
+        UPDATED_AT "updated_at" TIMESTAMPTZ,
+    }
+}
+
+pub mod events {
+    crate::layout! {
+        "btree (event_name)";
+        EVENT_NAME "event_name" TEXT,
+        PAYLOAD "payload" JSONB,
+        EMITTED_AT "emitted_at" TIMESTAMPTZ,
+    }
+}
+
+pub mod keys {
+    crate::layout! {
+        "btree (idempotency_key)";
+        IDEMPOTENCY_KEY "idempotency_key" TEXT,
+        TASK_ID "task_id" UUID,
     }
 }
 
@@ -94,14 +129,6 @@ pub static RULES: Which = Which::Like(
         ELSE NULL::timestamp without time zone END ELSE NULL::timestamp without time zone END)) \
         WHERE ((cancellation IS NOT NULL) AND (cancel_done IS NULL))",
 );
-
-pub static ENDED: Which = Which::Like(
-    "btree (COALESCE(completed_at, failed_at)) \
-                 WHERE (COALESCE(completed_at, failed_at) IS NOT NULL)",
-);
-pub static CANCELLED: Which = Which::Like("btree (cancelled_at) WHERE (cancelled_at IS NOT NULL)");
-pub static RUNS_OF_TASK: Which = Which::Like("btree (task_id)");
-pub static WAITS_OF_TASK: Which = Which::Like("btree (task_id)");
 
 /// A queue's table for direct use; none when statements must be used.
 ///

@@ -3,15 +3,12 @@
 //! A statement on the whole opens the tables and indexes of every week, though nearly all it does is in
 //! one. Where the week is known, its partitions are named instead.
 
-use std::rc::Rc;
-
 use super::QueueName;
 use super::{name, partition};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Right};
-use crate::pg::direct::{Access, Layout, Table};
 use crate::pg::plan::Scope;
-use crate::pg::{Session, Timestamp, Uuid, uuid};
+use crate::pg::{Timestamp, Uuid, uuid};
 
 /// The tables of a week that claims use, with the rights that they need.
 const TABLES: [(&str, &[Right]); 3] = [
@@ -74,20 +71,6 @@ impl<'a> Week<'a> {
         Ok(Some(weeks))
     }
 
-    /// One of the week's tables for direct use; none when statements must be used.
-    ///
-    /// # Errors
-    /// Postgres's own.
-    pub fn open(
-        &self,
-        session: &Session,
-        prefix: &str,
-        layout: &'static Layout,
-        access: Access,
-    ) -> Result<Option<Rc<Table>>> {
-        session.table(&self.queue.relation(prefix, &self.tag), layout, access)
-    }
-
     /// Whether an id's rows lie in this week, if they do not lie in the default partition.
     pub fn holds(&self, id: Uuid) -> bool {
         tag_of(id).is_some_and(|tag| tag == self.tag)
@@ -106,6 +89,10 @@ impl Scope for Week<'_> {
 
     fn expand(&self, sql: &'static str) -> String {
         name::expand_in(sql, self.queue.as_str(), &self.tag)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.queue.check()
     }
 
     fn missing(&self, message: &str) -> Option<Error> {

@@ -82,11 +82,7 @@ pub struct Task {
 ///
 /// # Errors
 /// Postgres's own.
-fn direct_task_of(
-    session: &Session,
-    queue: &QueueName,
-    run: Uuid,
-) -> Result<Option<Option<Task>>> {
+fn direct_task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Option<Task>>> {
     let Some((runs, tasks)) = direct::open(session, queue)? else { return Ok(None) };
     session.with_snapshot(|| {
         let Some(mut found) = runs.find(&[Key::is(1, run)])? else { return Ok(None) };

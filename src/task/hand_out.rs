@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use super::options::Cancellation;
 use super::followed;
+use super::options::Cancellation;
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;
@@ -112,8 +112,7 @@ impl Offer<'_> {
         let (now, priority, since) = (session.now(), place.priority, place.since);
         let values = params![now, wanted, priority, since, place.until(now)];
         let head = session.run(&HEAD, queue, values)?;
-        let mut handed =
-            Handed { blocks: session.blocks_looked_at() - began, last: None };
+        let mut handed = Handed { blocks: session.blocks_looked_at() - began, last: None };
         let mut ready = Vec::with_capacity(head.len());
         for row in head {
             match plain(session, row, row, 7)? {

@@ -5,7 +5,7 @@ use super::status::Status;
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
-use crate::pg::{Jsonb, Session, Uuid, uuid};
+use crate::pg::{Jsonb, Session, Uuid, catalog, shape, uuid};
 use crate::queue::QueueName;
 use crate::task::options::SpawnOptions;
 
@@ -111,6 +111,9 @@ pub fn rejoin(session: &Session, id: Uuid, as_new_task: bool) -> Result<()> {
 /// A run that the database executes is locked after the root of its tree, as everywhere.
 fn lock(session: &Session, id: Uuid) -> Result<Option<Status>> {
     if let Some(row) = session.run(&TREE, &Global, params![id])?.first() {
+        if !catalog::has_right_on_some(shape::own("workflow_run")?.0, catalog::UPDATE)? {
+            return Err(Error::Denied { relation: "workflow_run".to_owned() });
+        }
         driver::lock::take(session, row.need(0)?)?;
     }
     let rows = session.run(&LOCK, &Global, params![id])?;

@@ -18,6 +18,7 @@ pub mod failure;
 pub mod forget;
 pub mod graph;
 pub mod guard;
+pub mod inspect;
 pub mod items;
 pub mod json;
 pub mod link;

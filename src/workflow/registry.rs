@@ -113,9 +113,9 @@ pub fn exists(session: &Session, name: &str, version: Option<&str>) -> Result<bo
 /// # Errors
 /// 42P01 for an unknown queue.
 pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
-    match policy::get(session, queue.as_str())? {
-        Some(_) => Ok(()),
-        None => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
+    match policy::exists(session, queue.as_str())? {
+        true => Ok(()),
+        false => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
     }
 }
 

@@ -101,10 +101,7 @@ fn check_hash(session: &Session, fired: &Fired) -> Result<()> {
     match registry::find(session, &name, Some(&version))? {
         Some(definition) if definition.hash != hash => Err(Error::invalid(
             format!("workflow_hash \"{hash}\""),
-            format!(
-                "is not that of workflow \"{name}\" version \"{version}\" as it is registered, {}",
-                definition.hash
-            ),
+            format!("is not that of workflow \"{name}\" version \"{version}\" as it is registered"),
         )),
         _ => Ok(()),
     }

@@ -10,6 +10,7 @@ use crate::params;
 use crate::pg::plan::{Global, Statement};
 use crate::pg::value::WorkflowRunRow;
 use crate::pg::{Jsonb, Session, Timestamp, Uuid};
+use crate::queue::access;
 
 /// What create_workflow_run is given.
 pub struct NewRun<'a> {
@@ -237,6 +238,7 @@ pub fn cancel(session: &Session, id: Uuid, reason: Option<&str>) -> Result<i32> 
     );
     let reason = reason.unwrap_or("the workflow run was cancelled");
     let executed = ::uuid::Uuid::from_bytes(*id.as_bytes());
+    driver::start::check_rights(session, executed, &access::CANCEL)?;
     // A run that the database executes ends by its own rules, and its tree is locked first.
     let before = match driver::start::cancel(session, executed, reason)? {
         Some(cancelled) => cancelled as i32,

@@ -3,9 +3,9 @@
 use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys::{
-    Datum, EPQState, EState, IndexScanDesc, List, MemoryContext, Oid, PartitionDesc, Plan, Relation,
-    ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc, TupleTableSlot,
-    TupleTableSlotOps,
+    Datum, EPQState, EState, IndexScanDesc, List, MemoryContext, Oid, PartitionDesc, Plan,
+    Relation, ResultRelInfo, ScanDirection, ScanKeyData, Snapshot, TransactionId, TupleDesc,
+    TupleTableSlot, TupleTableSlotOps,
 };
 
 unsafe extern "C-unwind" {
@@ -23,6 +23,7 @@ unsafe extern "C-unwind" {
     pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, count: c_int);
 
     pub fn CreateExecutorState() -> *mut EState;
+    pub fn ExecResetTupleTable(slots: *mut List, should_free: bool);
     pub fn FreeExecutorState(state: *mut EState);
     pub fn ExecInitRangeTable(state: *mut EState, table: *mut List);
     pub fn InitResultRelInfo(

@@ -30,12 +30,7 @@ pub(super) struct Known {
 
 impl Known {
     pub fn new(id: pg_sys::Oid, places: Vec<usize>) -> Self {
-        Self {
-            id,
-            places,
-            indexes: RefCell::default(),
-            holds: Cell::new(true),
-        }
+        Self { id, places, indexes: RefCell::default(), holds: Cell::new(true) }
     }
 
     /// Whether a relation is the table or one of the indexes that have been found of it.

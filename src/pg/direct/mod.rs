@@ -37,9 +37,10 @@ macro_rules! layout {
         enum Place { $($constant),* }
         $(#[allow(dead_code)]
         pub const $constant: usize = Place::$constant as usize;)*
-        pub static LAYOUT: $crate::pg::direct::Layout = $crate::pg::direct::Layout {
-            columns: &[$(($name, $crate::pg::value::kind::$kind)),*],
-            key: $key,
-        };
+        pub const COLUMNS: $crate::pg::shape::Columns =
+            &[$(($name, $crate::pg::value::kind::$kind)),*];
+        #[allow(dead_code)]
+        pub static LAYOUT: $crate::pg::direct::Layout =
+            $crate::pg::direct::Layout { columns: COLUMNS, key: $key };
     };
 }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
+use super::ffi;
 use super::known::{self, Known};
 use super::usage::{self, Why};
-use super::ffi;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::shape::{self, Columns};
@@ -140,6 +140,25 @@ impl Session {
         Ok(table)
     }
 
+    /// Why a table cannot be used directly now; none when it can.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn why_not_table(
+        &self,
+        name: &str,
+        layout: &'static Layout,
+        access: Access,
+    ) -> Result<Option<Why>> {
+        if let Some(why) = self.why_not() {
+            return Ok(Some(why));
+        }
+        match Table::open(name, layout, access)? {
+            Ok(table) => table.close().map(|()| None),
+            Err(why) => Ok(Some(why)),
+        }
+    }
+
     /// Why this call may not use tables directly; none when it may.
     pub(super) fn why_not(&self) -> Option<Why> {
         let hook = &raw const pg_sys::ExecutorCheckPerms_hook;
@@ -247,6 +266,8 @@ impl Table {
                 if let Some(Writing { new, state, target, .. }) = writing {
                     ffi::ExecCloseIndices(target);
                     ffi::ExecDropSingleTupleTableSlot(new);
+                    // Triggers have slots of their own.
+                    ffi::ExecResetTupleTable((*state).es_tupleTable, false);
                     ffi::FreeExecutorState(state);
                 }
                 ffi::table_close(relation, pg_sys::NoLock as i32);

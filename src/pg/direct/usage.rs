@@ -19,7 +19,6 @@ pub enum Why {
     Rules,
     RowSecurity,
     Columns,
-    Index,
     Rights,
     /// Nothing may be written: a read-only transaction, or a parallel one.
     ReadOnly,
@@ -38,7 +37,6 @@ impl Why {
             Self::Rules => "it has rules",
             Self::RowSecurity => "it has row security",
             Self::Columns => "a column is missing or has another type",
-            Self::Index => "an index is missing, invalid or another",
             Self::Rights => "the role lacks a right on the whole table",
             Self::ReadOnly => "the transaction is read-only or parallel",
         }
@@ -50,8 +48,6 @@ impl Why {
 pub struct Usage {
     pub used: i64,
     pub fell_back: i64,
-    /// Why, the last time.
-    pub why: Option<Why>,
 }
 
 /// Tables that are counted; others are not.
@@ -72,13 +68,13 @@ pub(super) fn count(table: &str, why: Option<Why>) {
         if let Some(counted) = usage.get_mut(table) {
             match why {
                 None => counted.used += 1,
-                Some(_) => (counted.fell_back, counted.why) = (counted.fell_back + 1, why),
+                Some(_) => counted.fell_back += 1,
             }
         }
     });
 }
 
-/// What has been counted in this backend, by the names of the tables.
-pub fn usage() -> Vec<(String, Usage)> {
-    USAGE.with_borrow(|usage| usage.iter().map(|(name, one)| (name.to_string(), *one)).collect())
+/// What has been counted of a table in this backend.
+pub fn usage(table: &str) -> Usage {
+    USAGE.with_borrow(|usage| usage.get(table).copied().unwrap_or_default())
 }

@@ -167,9 +167,8 @@ static FOLLOWED: Statement = Statement::new(
     "select distinct task_id from absurd.workflow_step
       where task_id = any ($1) and state = 'running'",
 );
-static OURS: Statement = Statement::new(
-    "select task_id from {t} where task_id = any ($1) and workflow_run_id = $2",
-);
+static OURS: Statement =
+    Statement::new("select task_id from {t} where task_id = any ($1) and workflow_run_id = $2");
 
 /// Cancels those of the tasks that are the run's own and that no other running step follows.
 fn cancel_tasks(drive: &mut Drive, view: &View, mut tasks: Vec<Uuid>) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
-use crate::queue::{QueueName, policy};
+use crate::queue::{QueueName, access, policy};
 use crate::task::sweep;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey, TimerKind};
@@ -115,8 +115,15 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
     let queues = match queue {
         Some(queue) => vec![queue.clone()],
         None => {
-            let names = policy::names(session)?;
-            names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()).collect()
+            let names = policy::all_names(session)?;
+            let mut queues = Vec::new();
+            for queue in names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()) {
+                // Of all queues, those that are the role's to work on.
+                if access::allows(&queue, &access::WORK)? {
+                    queues.push(queue);
+                }
+            }
+            queues
         }
     };
     let mut fired = fire_due(session, &queues, limit, true)?;

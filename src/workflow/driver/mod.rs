@@ -10,7 +10,7 @@ pub mod admit;
 mod breakers;
 pub mod carry;
 pub mod children;
-mod direct;
+pub mod direct;
 pub mod due;
 pub mod events;
 pub mod followed;

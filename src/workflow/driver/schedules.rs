@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, catalog, ereport};
+use crate::queue::{QueueName, access};
 use crate::workflow::program::{Program, Schedule};
 use crate::workflow::registry::{self, Definition};
 
@@ -32,10 +33,15 @@ static SET: Statement = Statement::new(
       where workflow_name = $1",
 );
 static DUE: Statement = Statement::new(
-    "select workflow_name, workflow_version, queue_name, next_trigger
+    "select workflow_name, queue_name
        from absurd.workflow_schedule
       where not is_paused and next_trigger <= $1
-      order by next_trigger
+      order by next_trigger",
+);
+static TAKE: Statement = Statement::new(
+    "select workflow_version, queue_name, next_trigger
+       from absurd.workflow_schedule
+      where workflow_name = $1 and queue_name = $2 and not is_paused and next_trigger <= $3
         for update skip locked",
 );
 static TRIGGERED: Statement = Statement::new(
@@ -145,10 +151,11 @@ pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
     set(session, workflow, row.queue.as_deref(), paused, since, due)
 }
 
-/// Creates the runs that have come due, at most `limit`; returns how many.
+/// Creates the runs that have come due in queues where the role may spawn tasks, at most `limit`; returns how
+/// many.
 ///
 /// # Errors
-/// Postgres's own. A schedule that fails is reported as a warning and does not stop the others.
+/// 42501 for who may not create workflow runs. /// Postgres's own. A schedule that fails is reported as a warning and does not stop the others.
 pub fn run(session: &Session, limit: i32) -> Result<i32> {
     catalog::require("workflow_run", catalog::INSERT)?;
     let mut created = 0;
@@ -156,9 +163,19 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
         if created >= limit {
             break;
         }
-        let (workflow, version): (String, String) = (row.need(0)?, row.need(1)?);
-        let Some(queue) = row.get::<String>(2)? else { continue };
-        let due: Timestamp = row.need(3)?;
+        let workflow: String = row.need(0)?;
+        let Some(queue) = row.get::<String>(1)? else { continue };
+        // Those in other queues are left to who may spawn tasks there, and nobody waits for this role.
+        let is_allowed = match QueueName::parse(Some(&queue)) {
+            Ok(name) => access::allows(&name, &access::SPAWN)?,
+            Err(_) => false,
+        };
+        if !is_allowed {
+            continue;
+        }
+        let values = params![workflow.as_str(), queue.as_str(), session.now()];
+        let Some(row) = session.run(&TAKE, &Own, values)?.first() else { continue };
+        let (version, due): (String, Timestamp) = (row.need(0)?, row.need(2)?);
         let outcome = session.attempt(|| {
             let definition = registry::require(session, &workflow, Some(&version))?;
             one(session, &definition, &queue, due, limit - created)

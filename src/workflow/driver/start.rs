@@ -11,6 +11,7 @@ use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Jsonb, Session, catalog};
 use crate::queue::QueueName;
+use crate::queue::access::{self, Needs};
 use crate::workflow::advance::takes_items;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
@@ -88,8 +89,7 @@ pub fn insert(session: &Session, new: &NewExecution) -> Result<Option<Uuid>> {
         new.idempotency_key,
         new.bounded,
     ];
-    if !direct::run::insert(session, id, new)?
-        && session.run(&EXECUTION, &Own, values)?.is_empty()
+    if !direct::run::insert(session, id, new)? && session.run(&EXECUTION, &Own, values)?.is_empty()
     {
         return Ok(None);
     }
@@ -120,7 +120,8 @@ static BY_KEY: Statement = Statement::new(
 /// Starts a run of a registered workflow, the version registered last unless one is named.
 ///
 /// # Errors
-/// 02000 for an unknown workflow, 22004 without a queue, 42P01 for an unknown queue.
+/// 42501 for who may not create workflow runs, or spawn tasks in the queue; 02000 for an unknown workflow,
+/// 22004 without a queue, 42P01 for an unknown queue.
 pub fn run(
     session: &Session,
     name: &str,
@@ -129,9 +130,11 @@ pub fn run(
     queue: Option<&str>,
     options: &StartOptions,
 ) -> Result<Uuid> {
+    catalog::require("workflow_run", catalog::INSERT)?;
     let definition = registry::require(session, name, version)?;
     let queue = queue_of(&definition, queue)?;
     registry::check_queue(session, &queue)?;
+    access::require(&queue, &access::SPAWN)?;
     if options.respect_max_active_runs {
         admit::hold(session, name)?;
     }
@@ -185,12 +188,44 @@ fn queue_of(definition: &Definition, queue: Option<&str>) -> Result<QueueName> {
 
 fn same_key(session: &Session, name: &str, key: &str) -> Result<Uuid> {
     match session.run(&BY_KEY, &Own, params![name, key])?.first() {
-        Some(row) => row.need(0),
+        Some(row) => {
+            let id: Uuid = row.need(0)?;
+            // A key is no way to learn of others' runs.
+            if session.run(&VISIBLE, &Global, params![id])?.is_empty() {
+                return Err(Error::Denied {
+                    relation: format!(
+                        "workflow_run: the run of workflow \"{name}\" with this idempotency key \
+                         is hidden"
+                    ),
+                });
+            }
+            Ok(id)
+        }
         None => Err(Error::Serialization {
             what: format!(
                 "a run of workflow \"{name}\" with idempotency key \"{key}\" was created"
             ),
         }),
+    }
+}
+
+static VISIBLE: Statement =
+    Statement::new("select absurd_queue from absurd.workflow_run where workflow_run_id = $1");
+
+/// Checks, before anything is locked, that the role may change a run that it sees, and do to its queue what that
+/// takes.
+///
+/// # Errors
+/// 42501 when it may not; 02000 for a run that it does not see.
+pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
+    catalog::require("workflow_run", catalog::UPDATE)?;
+    let Some(row) = session.run(&VISIBLE, &Global, params![run])?.first() else {
+        return Err(not_found(crate::pg::Uuid::from_bytes(run.into_bytes())));
+    };
+    let queue: Option<String> = row.get(0)?;
+    match queue.map(|queue| QueueName::parse(Some(&queue))).transpose()? {
+        Some(queue) if lock::root_of(session, run)?.is_some() => access::require(&queue, needs),
+        _ => Ok(()),
     }
 }
 
@@ -225,7 +260,7 @@ pub fn add_items(
     items: Vec<serde_json::Value>,
 ) -> Result<()> {
     let id = crate::pg::Uuid::from_bytes(run.into_bytes());
-    catalog::require("workflow_run", catalog::UPDATE)?;
+    check_rights(session, run, &access::SPAWN)?;
     let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
     let transition = lock::take(session, root)?;
     let mut drive = Drive::new(session, root, transition);

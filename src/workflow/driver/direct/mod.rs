@@ -58,6 +58,15 @@ impl Fields for Table {
     }
 }
 
+/// The tables that are written without statements.
+pub fn tables() -> [(&'static str, &'static Layout); 3] {
+    [
+        ("workflow_execution", &execution::LAYOUT),
+        ("workflow_scope", &scope::LAYOUT),
+        ("workflow_step", &step::LAYOUT),
+    ]
+}
+
 fn scopes(session: &Session) -> Result<Option<Rc<Table>>> {
     session.table("workflow_scope", &scope::LAYOUT, Access::WriteOwn)
 }
