@@ -27,7 +27,7 @@ pub enum Error {
     NoSuchRelation { relation: String, queue: String },
     /// The queue is not registered (42P01).
     NoSuchQueue { queue: String },
-    /// No row has this id (02000).
+    /// No row has this id (P0002).
     NotFound { what: &'static str, id: String, queue: Option<String> },
     /// The run belongs to another task (22023).
     NotOfTask { run: String, task: String, queue: String },
@@ -102,7 +102,7 @@ impl Error {
             Self::TooLong { .. } => "42622",
             Self::RetryStrategy { .. } => "AB003",
             Self::NoSuchRelation { .. } | Self::NoSuchQueue { .. } => "42P01",
-            Self::NotFound { .. } => "02000",
+            Self::NotFound { .. } => "P0002",
             Self::Cancelled { .. } => "AB001",
             Self::RunFailed { .. } => "AB002",
             Self::WrongState { .. } => "55000",

@@ -57,7 +57,7 @@ pub fn check_step(name: Option<&str>) -> Result<&str> {
 /// the run's lease by so many seconds from now.
 ///
 /// # Errors
-/// AB001, AB002 or 55000 when task or run have ended, 02000 for an unknown run, 22023 when the run
+/// AB001, AB002 or 55000 when task or run have ended, P0002 for an unknown run, 22023 when the run
 /// is not the task's.
 pub fn put(
     session: &Session,
@@ -101,7 +101,7 @@ pub fn not_of_task(queue: &QueueName, run: Uuid, task: Uuid) -> Error {
 /// The task of a run.
 ///
 /// # Errors
-/// 02000 for an unknown run.
+/// P0002 for an unknown run.
 pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Uuid> {
     match session.run(&TASK_OF_RUN, queue, params![run])?.first() {
         Some(row) => row.need(0),
@@ -126,7 +126,7 @@ pub fn get(
 /// attempts.
 ///
 /// # Errors
-/// 02000 for an unknown run, 22023 when it is not the task's.
+/// P0002 for an unknown run, 22023 when it is not the task's.
 pub fn visible(
     session: &Session,
     queue: &QueueName,

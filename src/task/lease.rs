@@ -20,7 +20,7 @@ static EXTEND: Statement = Statement::new(
 /// Sets a running run's lease to end `seconds` from now.
 ///
 /// # Errors
-/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or 02000 when the run is not running, 55000 also when
+/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or P0002 when the run is not running, 55000 also when
 /// it has no lease.
 pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i32>) -> Result<()> {
     let seconds = seconds.ok_or_else(|| Error::null("p_extend_by"))?;

@@ -11,7 +11,7 @@ static SCHEDULE: Statement = Statement::new(include_str!("../../sql/task/schedul
 /// Puts a running run to sleep until `wake_at`; an instant that has passed makes it ready at once.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is not running.
+/// AB001, AB002, 55000 or P0002 when the run is not running.
 pub fn run(session: &Session, queue: &QueueName, run: Uuid, wake_at: Timestamp) -> Result<()> {
     let rows = session.run(&SCHEDULE, queue, params![run, wake_at])?;
     lease::settled(session, queue, run, rows)?;

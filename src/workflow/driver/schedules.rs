@@ -126,7 +126,7 @@ fn set(
 /// only with catchup.
 ///
 /// # Errors
-/// 02000 for an unknown workflow.
+/// P0002 for an unknown workflow.
 pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
     catalog::require("workflow_schedule", catalog::UPDATE)?;
     let Some(row) = load(session, workflow)? else {

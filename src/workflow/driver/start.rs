@@ -121,7 +121,7 @@ static BY_KEY: Statement = Statement::new(
 /// Starts a run of a registered workflow, the version registered last unless one is named.
 ///
 /// # Errors
-/// 02000 for an unknown workflow, 22004 without a queue, 42P01 for an unknown queue.
+/// P0002 for an unknown workflow, 22004 without a queue, 42P01 for an unknown queue.
 pub fn run(
     session: &Session,
     name: &str,
@@ -218,7 +218,7 @@ static SCOPES: Statement = Statement::new(
 /// Adds items to a running dynamic foreach of a run, named by the step's path.
 ///
 /// # Errors
-/// 42501 for a caller who may not update workflow runs; 02000 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
+/// 42501 for a caller who may not update workflow runs; P0002 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
 pub fn add_items(
     session: &Session,
     run: Uuid,

@@ -20,7 +20,7 @@ exception
     when sqlstate 'AB002' then return 'failed';
     when sqlstate 'AB003' then return 'strategy';
     when undefined_table then return 'undefined table';
-    when sqlstate '02000' then return 'no such row';
+    when sqlstate 'P0002' then return 'no such row';
     when object_not_in_prerequisite_state then return 'state';
     when invalid_parameter_value then return 'value';
     when null_value_not_allowed then return 'null';
