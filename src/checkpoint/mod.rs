@@ -2,7 +2,7 @@
 
 mod direct;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::params;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
@@ -43,12 +43,13 @@ static TASK_OF_RUN: Statement = Statement::new("select task_id from {r} where ru
 /// Checks a step's name.
 ///
 /// # Errors
-/// 22004 for NULL, 22023 for a blank one.
+/// 22004 for NULL, 22023 for a blank one or one that no index can hold.
 pub fn check_step(name: Option<&str>) -> Result<&str> {
     let name = name.ok_or_else(|| Error::null("step_name"))?;
     if name.trim().is_empty() {
         return Err(Error::blank("step_name"));
     }
+    check_size("step_name", name)?;
     Ok(name)
 }
 
