@@ -3,7 +3,8 @@
 -- The next run, when there is one, is in the state of its task.
 with failed as (
     update {r}
-       set state = 'failed', failed_at = $3, failure_reason = $2, wake_event = null
+       set state = 'failed', failed_at = $3, failure_reason = $2, wake_event = null,
+           retried = case when $5 is not null then true end
      where run_id = $1
     returning task_id, attempt, tenant_id, priority
 ), waits as (

@@ -53,11 +53,16 @@ struct Ended {
     attempt: Option<i32>,
 }
 
-/// Removes a batch of tasks; none when a statement must do it.
+/// Removes a batch of tasks: how many, and when the last one looked at had ended. None when a statement
+/// must do it.
 ///
 /// # Errors
 /// Postgres's own.
-pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Option<i32>> {
+pub fn tasks(
+    session: &Session,
+    queue: &QueueName,
+    batch: Batch,
+) -> Result<Option<(i32, Option<Timestamp>)>> {
     let open = |prefix, layout, access| rows::open(session, queue, prefix, layout, access);
     let tables = (
         open("r", &run::LAYOUT, Access::Remove)?,
@@ -85,10 +90,11 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Optio
         let (Some(ended), Some(cancelled)) = (ended, cancelled) else { return Ok(None) };
         let mut line =
             Line { tables: &tables, ended, cancelled, next: [None, None], is_begun: false };
-        let (mut removed, mut seen) = (0, 0);
+        let (mut removed, mut seen, mut last) = (0, 0, None);
         while removed < batch.limit && seen < batch.limit.saturating_add(MORE) {
             session.check_for_interrupts()?;
             let Some(next) = line.next()? else { break };
+            last = Some(next.at);
             match remove(&tables, next)? {
                 None => {}
                 Some(done) => {
@@ -98,7 +104,7 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<Optio
             }
         }
         line.end()?;
-        Ok(Some(removed))
+        Ok(Some((removed, last)))
     })
 }
 

@@ -16,6 +16,7 @@ unsafe extern "C-unwind" {
 
 thread_local! {
     static ABORTS: Cell<u64> = const { Cell::new(0) };
+    static IS_COUNTED: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Asks Postgres to tell of ends of transactions; called once when the library is loaded.
@@ -32,12 +33,26 @@ pub fn count() -> u64 {
     ABORTS.get()
 }
 
+/// Runs `f`, which rolls back a subtransaction that has only read.
+pub fn uncounted<T>(f: impl FnOnce() -> T) -> T {
+    IS_COUNTED.set(false);
+    let value = f();
+    IS_COUNTED.set(true);
+    value
+}
+
+fn add() {
+    if IS_COUNTED.get() {
+        ABORTS.set(ABORTS.get() + 1);
+    }
+}
+
 /// # Safety
 /// Called by Postgres at the steps of a transaction's end.
 unsafe extern "C-unwind" fn transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     match event {
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
-            ABORTS.set(ABORTS.get() + 1);
+            add();
             lock::forget();
         }
         pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_PREPARE => {
@@ -57,7 +72,7 @@ unsafe extern "C-unwind" fn subtransaction(
 ) {
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            ABORTS.set(ABORTS.get() + 1);
+            add();
             lock::end_level(false);
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => lock::end_level(true),

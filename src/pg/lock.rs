@@ -49,6 +49,7 @@ enum Class {
     Front = 0xAE,
     Awaiters = 0xAF,
     Emitters = 0xB0,
+    Looking = 0xB1,
 }
 
 /// A lock: what it is about, and of which queue or name, as 64 bits of a hash.
@@ -233,6 +234,13 @@ pub fn provisioning() -> Result<()> {
 /// transaction's end.
 pub fn front(queue: &str) -> Result<bool> {
     let tag = (Class::Front, hash(queue, 0));
+    Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))
+}
+
+/// Whether this session may look at all weeks of a queue: of several, one may at a time, to the end of the
+/// subtransaction in which it does.
+pub fn looking(queue: &str) -> Result<bool> {
+    let tag = (Class::Looking, hash(queue, 0));
     Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))
 }
 

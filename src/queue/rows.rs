@@ -29,6 +29,7 @@ pub mod runs {
         TENANT_ID "tenant_id" TEXT,
         PRIORITY "priority" INT2,
         ATTEMPT_ENDS_AT "attempt_ends_at" TIMESTAMPTZ,
+        RETRIED "retried" BOOL,
     }
 }
 
@@ -97,7 +98,7 @@ pub static RULES: Which = Which::Like(
 
 pub static ENDED: Which = Which::Like(
     "btree (COALESCE(completed_at, failed_at)) \
-                 WHERE (COALESCE(completed_at, failed_at) IS NOT NULL)",
+                 WHERE ((COALESCE(completed_at, failed_at) IS NOT NULL) AND (retried IS NULL))",
 );
 pub static CANCELLED: Which = Which::Like("btree (cancelled_at) WHERE (cancelled_at IS NOT NULL)");
 pub static RUNS_OF_TASK: Which = Which::Like("btree (task_id)");

@@ -56,6 +56,20 @@ pub fn below(session: &Session, queue: &QueueName, priority: i16) -> Result<Opti
     session.with_snapshot(|| first_priority(&runs, &[Key::below(1, priority)]))
 }
 
+/// As [`below`], of one week, and of all priorities when there is none to be below.
+///
+/// # Errors
+/// Postgres's own.
+pub fn highest_of(
+    session: &Session,
+    week: &Week,
+    below: Option<i16>,
+) -> Result<Option<Option<i16>>> {
+    let Some(Tables { runs, .. }) = Tables::open_week(session, week)? else { return Ok(None) };
+    let keys: Vec<Key> = below.map(|below| Key::below(1, below)).into_iter().collect();
+    session.with_snapshot(|| first_priority(&runs, &keys))
+}
+
 fn first_priority(runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
     match runs.first(READY, keys)? {
         None => Ok(None),

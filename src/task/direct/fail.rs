@@ -156,13 +156,15 @@ fn settle_run(
 ) -> Result<()> {
     let (tenant, priority): (Option<String>, Option<i16>) =
         (runs.get(runs::TENANT_ID)?, runs.get(runs::PRIORITY)?);
-    let [failed, now, reason, no_event] =
-        params![State::Failed.as_str(), session.now(), reason, None::<&str>];
+    let retried = next.run.map(|_| true);
+    let [failed, now, reason, no_event, retried] =
+        params![State::Failed.as_str(), session.now(), reason, None::<&str>, retried];
     runs.update_locked(&[
         (runs::STATE, *failed),
         (runs::FAILED_AT, *now),
         (runs::FAILURE_REASON, *reason),
         (runs::WAKE_EVENT, *no_event),
+        (runs::RETRIED, *retried),
     ])?;
     let (Some(run), Some(at)) = (next.run, next.verdict.retry_at()) else { return Ok(()) };
     let [run, task, attempt, state, at, tenant, priority]: &[Param; 7] = params![

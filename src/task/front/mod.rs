@@ -21,6 +21,7 @@ mod look;
 mod margin;
 mod span;
 mod stored;
+mod weeks;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -77,6 +78,8 @@ thread_local! {
 pub struct Front {
     /// One a priority, highest first.
     floors: Vec<Floor>,
+    /// Whether the queue is one of weeks: no claim looks at all of them then if it can be helped.
+    of_weeks: bool,
     /// Runs that stand behind them, in the line's order, and when they were last offered.
     strays: Rc<[Standing]>,
     /// Those that are not offered again before the next look.
@@ -147,14 +150,23 @@ fn is_used(session: &Session) -> bool {
 
 impl Front {
     /// Where claims of the queue begin, if this backend knows it to be costly.
-    pub fn recall(session: &Session, queue: &QueueName) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Those of the catalogue's cache.
+    pub fn recall(session: &Session, queue: &QueueName) -> Result<Option<Self>> {
+        if !is_used(session) {
+            return Ok(None);
+        }
         let found = FRONTS.with_borrow(|fronts| {
             if fronts.is_empty() { None } else { fronts.get(queue.as_str()).cloned() }
         });
-        let front = found.filter(|_| is_used(session))?;
+        let of_weeks = Self::of_weeks(queue)?;
+        let Some(front) = found.filter(|front| front.of_weeks == of_weeks.is_some()) else {
+            return Ok(of_weeks);
+        };
         // What was rolled back may have taken runs, and a clock that was set back makes all of it void.
         let is_void = front.aborts != aborts::count() || front.as_of > Some(session.now());
-        Some(if is_void { front.anew() } else { front })
+        Ok(Some(if is_void { front.anew() } else { front }))
     }
 
     /// Keeps it for the next claim, unless the queue has become an ordinary one.
@@ -167,11 +179,12 @@ impl Front {
 
     /// The same with nothing found yet.
     fn anew(&self) -> Self {
-        Self { looks: self.looks, margin: self.margin, ..Self::default() }
+        let Self { looks, margin, of_weeks, .. } = *self;
+        Self { looks, margin, of_weeks, ..Self::default() }
     }
 
     fn is_calm(&self) -> bool {
-        self.whole.blocks <= CALM + CALM_EACH * self.floors.len() as i64
+        !self.of_weeks && self.whole.blocks <= CALM + CALM_EACH * self.floors.len() as i64
     }
 
     fn remember(mut self, queue: &QueueName) {
@@ -204,11 +217,14 @@ impl Front {
             return Ok(Some(false));
         }
         let chosen = lock::front(queue.as_str())?;
-        let looks = chosen || !is_within(self.as_of, self.late(), now);
-        if looks {
-            self.look(session, queue, chosen)?;
+        if !chosen && is_within(self.as_of, self.late(), now) {
+            return Ok(Some(false));
         }
-        Ok(Some(looks))
+        let has_looked = self.look(session, queue, chosen)?;
+        if !has_looked {
+            self.guess(session, queue)?;
+        }
+        Ok(Some(has_looked))
     }
 
     fn holds(&self) -> f64 {
@@ -234,9 +250,9 @@ impl Front {
             // A backend whose claims all come back short must not leave it to others to write it down.
             let is_old = !is_within(self.written_at, self.holds(), session.now());
             let chosen = is_old && lock::front(queue.as_str())?;
-            self.look(session, queue, chosen)?;
+            return self.look(session, queue, chosen);
         }
-        Ok(can_be_afforded)
+        Ok(false)
     }
 
     /// From where on something may be overdue; none when nothing is.
@@ -249,7 +265,8 @@ impl Front {
         self.is_overdue = false;
     }
 
-    /// Hands out ready runs, and notes where it ended.
+    /// Hands out ready runs, and notes where it ended. Returns whether those of another week come next, which
+    /// are looked for only if `all` says so.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -258,8 +275,10 @@ impl Front {
         session: &Session,
         queue: &QueueName,
         offer: &Offer,
+        all: bool,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut is_next_of_another_week = false;
         let latest = self.margin.before(session.now());
         let mut search = None;
         let tries = self.tries_strays(session.now());
@@ -272,20 +291,26 @@ impl Front {
                 break;
             }
             let floor = &mut self.floors[place];
-            let mut last = None;
+            let (mut last, mut is_told) = (None, false);
             if let Some(week) = floor.week(queue)? {
                 let until = floor.until;
-                let (handed, _) =
+                let (handed, told) =
                     offer.hand_out_of(session, &week, floor.place(), until, claimed)?;
+                is_told = !all && told == Told::All;
                 (last, search) = (handed.last, search.or(handed.search));
             }
-            if !offer.is_met(claimed) {
+            if !offer.is_met(claimed) && is_told {
+                is_next_of_another_week = floor.until <= session.now();
+            } else if !offer.is_met(claimed) {
                 let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
                 (last, search) = (handed.last.or(last), search.or(handed.search));
                 floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
             floor.since = ended.min(latest).max(floor.since);
+            if is_next_of_another_week {
+                break;
+            }
         }
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
@@ -294,7 +319,7 @@ impl Front {
         if let Some(search) = search {
             self.margin.adapt(search);
         }
-        Ok(())
+        Ok(is_next_of_another_week)
     }
 
     /// Whether it is time to offer the strays again: those that were held may have become free.
