@@ -110,7 +110,7 @@ comment on function absurd.partition_week_tag(timestamptz) is
 -- Queues ------------------------------------------------------------------------------------
 
 comment on function absurd.validate_queue_name(text) is
-    'Returns the name when a queue may have it: any text that is not blank, at most 57 bytes of UTF-8. Errors: 22004 NULL, 22023 blank, 42622 too long.';
+    'Returns the name when a queue may have it: any text of 1 to 57 bytes of UTF-8. Errors: 22004 NULL, 22023 empty, 42622 too long.';
 comment on function absurd.create_queue(text) is
     'Creates an unpartitioned queue, or takes up the tables that an earlier one left. Without effect on a queue that exists. Errors: 22004, 22023, 42622 for the name; 42710 the queue exists with another storage mode; 42P07 relations of its names exist.';
 comment on function absurd.create_queue(text, text) is
@@ -128,7 +128,7 @@ comment on function absurd.set_queue_policy(text, jsonb) is
 -- Tasks and runs ----------------------------------------------------------------------------
 
 comment on function absurd.spawn_task(text, text, jsonb, jsonb) is
-    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; P0002 or 55000 the workflow run is unknown or has ended; 40001 retry.';
+    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; P0002 or 55000 the workflow run is unknown or has ended; 40001 retry; 42501 row security hides the task that has the key. Unknown options are named in a warning.';
 comment on function absurd.claim_task(text, text, integer, integer) is
     'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0 or less: no lease), by priority and then oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Error: 42P01 unknown queue.';
 comment on function absurd.spawn_tasks(text, jsonb) is
@@ -148,7 +148,7 @@ comment on function absurd.retry_task(text, uuid, jsonb) is
 comment on function absurd.cancel_task(text, uuid) is
     'Cancels a pending, running or sleeping task, named by its id or a run''s, with its open runs and waits. Returns whether this call did it. Errors: P0002 unknown id; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.extend_claim(text, uuid, integer) is
-    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22023 unless p_extend_by > 0; 55000 claimed without a lease; as complete_run.';
+    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22004 NULL; 22023 unless p_extend_by > 0; 55000 claimed without a lease; as complete_run.';
 comment on function absurd.get_task_result(text, uuid) is
     'A task''s state, its result once completed, its last failure once failed; no row for an unknown task. Errors: 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.retry_delay_seconds(jsonb, integer) is
@@ -157,7 +157,7 @@ comment on function absurd.retry_delay_seconds(jsonb, integer) is
 -- Checkpoints -------------------------------------------------------------------------------
 
 comment on function absurd.set_task_checkpoint_state(text, uuid, text, jsonb, uuid, integer) is
-    'Writes a checkpoint of a task as its run p_owner_run; p_task_id may be the run''s own id. What a newer attempt wrote stays. p_extend_claim_by > 0 seconds also prolongs the lease. Errors: AB001 task cancelled; AB002 run failed; 55000 ended; P0002 unknown run; 22023 not the task''s run, blank step; 22004 NULL; 42P01 unknown queue.';
+    'Writes a checkpoint of a task as its run p_owner_run; p_task_id may be the run''s own id. What a newer attempt wrote stays. p_extend_claim_by > 0 seconds also prolongs the lease. Errors: AB001 task cancelled; AB002 run failed; 55000 ended; P0002 unknown run; 22023 not the task''s run, step blank or of more than 2,000 bytes; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_state(text, uuid, text, boolean) is
     'One checkpoint of a task, named by its id or a run''s; one not committed only with p_include_pending. Errors: 22004, 22023 argument; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_states(text, uuid, uuid) is
@@ -172,9 +172,9 @@ comment on function absurd.save_checkpoint_for_run(text, uuid, text, jsonb, uuid
 -- Events ------------------------------------------------------------------------------------
 
 comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
-    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, blank name, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; P0002 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
+    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, a name that is blank or of more than 2,000 bytes, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; P0002 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
 comment on function absurd.emit_event(text, text, jsonb) is
-    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
+    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name, also of more than 2,000 bytes; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
 
 comment on function absurd.emit_events(text, text[], jsonb[]) is
     'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';

@@ -7,12 +7,6 @@ with next as (
                       order by r.attempt desc limit 1), 0)
       from {t} t
      where t.task_id = $1
-), earlier as materialized (
-    select run_id from {r}
-     where task_id = $1 and failed_at is not null and retried is null
-       for no key update skip locked
-), retried as (
-    update {r} r set retried = true from earlier where r.run_id = earlier.run_id
 )
 update {t}
    set state = 'pending', attempts = $3, max_attempts = $5, last_attempt_run = $2,
