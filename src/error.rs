@@ -27,7 +27,7 @@ pub enum Error {
     NoSuchRelation { relation: String, queue: String },
     /// The queue is not registered (42P01).
     NoSuchQueue { queue: String },
-    /// No row has this id (02000).
+    /// No row has this id (P0002).
     NotFound { what: &'static str, id: String, queue: Option<String> },
     /// The run belongs to another task (22023).
     NotOfTask { run: String, task: String, queue: String },
@@ -47,6 +47,8 @@ pub enum Error {
     Exists { what: String, rule: String, hint: &'static str },
     /// A row that this call resolved to vanished under it (40001).
     Vanished { what: &'static str, key: String, queue: String },
+    /// Row security keeps the task that has the key from the caller (42501).
+    Hidden { key: String, queue: String },
     /// The transaction's snapshot is older than something that the call must not miss (40001).
     Serialization { what: String },
     /// The name of a week's partition is taken (42P07).
@@ -73,6 +75,45 @@ pub enum Error {
     Corrupt { what: String },
     /// An error that Postgres raised, kept whole.
     Postgres(Caught),
+}
+
+/// Bytes of a text that becomes the key of an index: a key, an event's name, a step's. An entry of a
+/// B-tree holds 2,704 bytes.
+pub const MAX_KEY: usize = 2000;
+
+/// Characters of a value that a message shows.
+const SHOWN: usize = 100;
+
+/// Bytes of a message, a detail or a hint.
+const MAX_TEXT: usize = 2000;
+
+/// Checks that a text can be the key of an index.
+///
+/// # Errors
+/// 22023 naming the argument, its size and the limit.
+pub fn check_size(argument: &str, text: &str) -> Result<()> {
+    if text.len() <= MAX_KEY {
+        return Ok(());
+    }
+    let rule = format!("has {} bytes; at most {MAX_KEY} are allowed", text.len());
+    Err(Error::invalid(argument, rule))
+}
+
+/// A value for a message, cut after 100 characters.
+pub fn short(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// A whole message, detail or hint, cut after 2,000 bytes.
+pub fn fit(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT {
+        return text.into();
+    }
+    let end = (0..=MAX_TEXT - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}...", &text[..end]).into()
 }
 
 impl Error {
@@ -116,7 +157,7 @@ impl Error {
             Self::TooLong { .. } => "42622",
             Self::RetryStrategy { .. } => "AB003",
             Self::NoSuchRelation { .. } | Self::NoSuchQueue { .. } => "42P01",
-            Self::NotFound { .. } => "02000",
+            Self::NotFound { .. } => "P0002",
             Self::Cancelled { .. } => "AB001",
             Self::RunFailed { .. } => "AB002",
             Self::WrongState { .. }
@@ -129,7 +170,10 @@ impl Error {
             Self::WeekTaken { .. } | Self::Strangers { .. } => "42P07",
             Self::Busy { .. } => "55P03",
             Self::Element { error, .. } => error.sqlstate(),
-            Self::Denied { .. } | Self::NotOwner | Self::NotSuperuser { .. } => "42501",
+            Self::Denied { .. }
+            | Self::Hidden { .. }
+            | Self::NotOwner
+            | Self::NotSuperuser { .. } => "42501",
             Self::ForeignTrigger { .. } => "0A000",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
@@ -155,6 +199,9 @@ impl Error {
                 "The name has {} bytes of UTF-8; relation names derived from it leave room for {max}.",
                 name.len()
             )),
+            Self::Hidden { .. } => {
+                Some("Another task has the key; row security keeps it from this role.".to_owned())
+            }
             Self::Cancelled { .. } => {
                 Some("Nothing that its runs still report is stored.".to_owned())
             }
@@ -225,19 +272,23 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { argument, .. } => write!(f, "{argument} must be provided"),
-            Self::Invalid { value, rule, .. } => write!(f, "{value} {rule}"),
+            Self::Invalid { value, rule, .. } => write!(f, "{} {rule}", short(value)),
             Self::TooLong { what, name, max } => {
-                write!(f, "{what} \"{name}\" is too long (max {max} bytes)")
+                write!(f, "{what} \"{}\" is too long (max {max} bytes)", short(name))
             }
             Self::RetryStrategy { rule } => f.write_str(rule),
             Self::NoSuchRelation { relation, .. } => {
                 write!(f, "relation \"{relation}\" does not exist")
             }
-            Self::NoSuchQueue { queue } => write!(f, "Queue \"{queue}\" does not exist"),
-            Self::NotFound { what, id, queue: Some(queue) } => {
-                write!(f, "{what} \"{id}\" not found in queue \"{queue}\"")
+            Self::NoSuchQueue { queue } => {
+                write!(f, "Queue \"{}\" does not exist", short(queue))
             }
-            Self::NotFound { what, id, queue: None } => write!(f, "{what} \"{id}\" not found"),
+            Self::NotFound { what, id, queue: Some(queue) } => {
+                write!(f, "{what} \"{}\" not found in queue \"{queue}\"", short(id))
+            }
+            Self::NotFound { what, id, queue: None } => {
+                write!(f, "{what} \"{}\" not found", short(id))
+            }
             Self::NotOfTask { run, task, queue } => {
                 write!(f, "Run \"{run}\" does not belong to task \"{task}\" in queue \"{queue}\"")
             }
@@ -258,7 +309,7 @@ impl fmt::Display for Error {
             }
             Self::QueueExists { queue, rule } => write!(f, "Queue \"{queue}\" {rule}"),
             Self::Vanished { what, key, queue } => {
-                write!(f, "{what} \"{key}\" was removed concurrently in queue \"{queue}\"")
+                write!(f, "{what} \"{}\" was removed concurrently in queue \"{queue}\"", short(key))
             }
             Self::Serialization { what } => {
                 write!(f, "could not serialize access: {what} after this transaction's snapshot")
@@ -286,6 +337,11 @@ impl fmt::Display for Error {
                 f,
                 "trigger \"{name}\" has a function of the engine, which serves its own tables alone"
             ),
+            Self::Hidden { key, queue } => write!(
+                f,
+                "permission denied for the task with idempotency key \"{}\" in queue \"{queue}\"",
+                short(key)
+            ),
             Self::Denied { relation } => write!(f, "permission denied for table {relation}"),
             Self::Corrupt { what } => f.write_str(what),
             Self::Postgres(_) => f.write_str("error raised by Postgres"),
@@ -296,6 +352,25 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_and_texts_are_cut_at_a_character() {
+        assert_eq!(short("né"), "né");
+        assert_eq!(short(&"é".repeat(101)), format!("{}...", "é".repeat(100)));
+        let error = Error::invalid(format!("option \"x\" {}", "🦀".repeat(5000)), "must be less");
+        assert!(error.to_string().ends_with("🦀... must be less"));
+        let text = "🦀".repeat(501);
+        assert_eq!(fit(&text), format!("{}...", "🦀".repeat(499)));
+        assert_eq!(fit(&text[..2000]), &text[..2000]);
+    }
+
+    #[test]
+    fn the_size_of_a_key_is_limited() {
+        assert!(check_size("event_name", &"x".repeat(MAX_KEY)).is_ok());
+        let error = check_size("event_name", &"é".repeat(1001)).unwrap_err();
+        assert_eq!(error.sqlstate(), "22023");
+        assert_eq!(error.to_string(), "event_name has 2002 bytes; at most 2000 are allowed");
+    }
 
     #[test]
     fn engine_states_have_the_codes_that_clients_match() {

@@ -1,9 +1,9 @@
 -- The run that writes a checkpoint, locked against ending: a failure or cancellation under way decides first.
--- Writers of one run share it. $1 run.
-select r.task_id, r.attempt,
-       r.state in ('pending', 'running', 'sleeping')
-       and t.state in ('pending', 'running', 'sleeping')
+-- Writers of one run share it. Nothing when it or its task has ended. $1 run.
+select r.task_id, r.attempt, true
   from {r} r
   join {t} t on t.task_id = r.task_id
  where r.run_id = $1
+   and r.state in ('pending', 'running', 'sleeping')
+   and t.state in ('pending', 'running', 'sleeping')
    for share of r

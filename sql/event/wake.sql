@@ -3,7 +3,7 @@
 -- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres would
 -- read the waits of all events in the order of their runs.)
 with held as materialized (
-    select r.run_id, r.task_id, given.step_name, ($4)[given.place] as payload
+    select r.run_id, r.task_id, r.attempt, given.step_name, ($4)[given.place] as payload
       from rows from (unnest($1), unnest($2), unnest($3)) as given (run_id, step_name, place)
       join {r} r on r.run_id = given.run_id
      where r.state = 'sleeping'
@@ -21,10 +21,18 @@ with held as materialized (
      where t.task_id = held.task_id and t.state in ('pending', 'running', 'sleeping')
 ), steps as (
     insert into {c} as c (task_id, checkpoint_name, state, status, owner_run_id, updated_at)
-    select held.task_id, held.step_name, held.payload, 'committed', held.run_id, $5 from held
+    -- Several attempts at a task may wait at one step.
+    select distinct on (held.task_id, held.step_name)
+           held.task_id, held.step_name, held.payload, 'committed', held.run_id, $5
+      from held
+     order by held.task_id, held.step_name, held.attempt desc
     on conflict (task_id, checkpoint_name) do update
        set state = excluded.state, status = excluded.status,
            owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at
+     -- A name is the newest attempt's.
+     where not exists (
+           select from {r} owner join {r} waiter on waiter.run_id = excluded.owner_run_id
+            where owner.run_id = c.owner_run_id and owner.attempt > waiter.attempt)
 )
 delete from {w} w
  using held

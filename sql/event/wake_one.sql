@@ -11,6 +11,9 @@ with woken as (
     on conflict (task_id, checkpoint_name) do update
        set state = excluded.state, status = excluded.status,
            owner_run_id = excluded.owner_run_id, updated_at = excluded.updated_at
+     where not exists (
+           select from {r} owner join {r} waiter on waiter.run_id = $1
+            where owner.run_id = c.owner_run_id and owner.attempt > waiter.attempt)
 ), wait as (
     delete from {w} w using woken where w.run_id = $1 and w.step_name = $2
 )

@@ -1,1 +1,1 @@
-select count(*)::integer from tasks
+select count(*)::integer, (select max(ended_at) from oldest) from tasks

@@ -6,7 +6,7 @@ with ended as materialized (
     select t.task_id, coalesce(r.completed_at, r.failed_at) as ended_at
       from {r} r
       join {t} t on t.task_id = r.task_id
-     where coalesce(r.completed_at, r.failed_at) < $1
+     where coalesce(r.completed_at, r.failed_at) < $1 and r.retried is null
        -- The end of an earlier attempt is not the task's.
        and not exists (
            select from {r} later where later.task_id = r.task_id and later.attempt > r.attempt)

@@ -14,4 +14,6 @@ alter table {t} add column leave_late boolean;
 alter table {r} add column last_heartbeat timestamp with time zone;
 alter table {r} add column tenant_id pg_catalog.text;
 alter table {r} add column priority smallint not null default 0;
-alter table {r} add column attempt_ends_at timestamp with time zone
+alter table {r} add column attempt_ends_at timestamp with time zone;
+-- True of a failed attempt that another followed, so that the index of what has ended forgets it.
+alter table {r} add column retried boolean

@@ -42,6 +42,7 @@ comment on column {r}.created_at is 'When the run was made.';
 comment on column {r}.last_heartbeat is 'When the worker was last heard of: a claim or an extended lease.';
 comment on column {r}.tenant_id is 'Whom the task is for.';
 comment on column {r}.attempt_ends_at is 'When the attempt runs out of its time, null for never.';
+comment on column {r}.retried is 'True of a failed attempt that another followed.';
 comment on column {r}.priority is 'From -8 to 8: among runs that are ready, the higher are claimed first.';
 
 comment on table {c} is 'Checkpoints of a queue''s tasks: what their steps have stored.';

@@ -25,8 +25,10 @@ create index if not exists {r_cei} on {r} (claim_expires_at)
 -- Attempts with a limit, in the order in which they run out of it.
 create index if not exists {r_aei} on {r} (attempt_ends_at)
     where state = 'running' and attempt_ends_at is not null;
+-- Runs by which a task may have ended. Attempts that others followed would stand in front of them for
+-- as long as their tasks are open.
 create index if not exists {r_end} on {r} ((coalesce(completed_at, failed_at)))
-    where coalesce(completed_at, failed_at) is not null;
+    where coalesce(completed_at, failed_at) is not null and retried is null;
 
 create index if not exists {e_eai} on {e} (emitted_at);
 

@@ -154,28 +154,28 @@ comment on function absurd.register_workflow(jsonb, text) is
 comment on function absurd.register_workflow_yaml(text, text) is
     'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
 comment on function absurd.get_workflow(text, text) is
-    'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: 02000 unknown; 22004 NULL name.';
+    'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: P0002 unknown; 22004 NULL name.';
 comment on function absurd.list_workflows() is
     'All registered workflows, by name and the newest first. Schedule columns of all but the version registered last are NULL.';
 comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
-    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: 02000 unknown workflow; 22004 NULL name, no queue; 22023 inputs or option; 42P01 unknown queue.';
+    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs or option; 42P01 unknown queue.';
 comment on function absurd.workflow_run_steps(uuid) is
-    'The steps of a run that the database executes, in the order of execution, those last that never came to it. Errors: 02000 not such a run; 22004 NULL.';
+    'The steps of a run that the database executes, in the order of execution, those last that never came to it. Errors: P0002 not such a run; 22004 NULL.';
 comment on function absurd.workflow_run_context(uuid) is
-    '{"inputs", "variables", "results"} of a run that the database executes. Errors: 02000 not such a run; 22004 NULL.';
+    '{"inputs", "variables", "results"} of a run that the database executes. Errors: P0002 not such a run; 22004 NULL.';
 comment on function absurd.pause_workflow(text) is
-    'Stops a workflow''s schedule; runs can still be started. Errors: 02000 unknown workflow; 22004 NULL.';
+    'Stops a workflow''s schedule; runs can still be started. Errors: P0002 unknown workflow; 22004 NULL.';
 comment on function absurd.resume_workflow(text) is
-    'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: 02000 unknown workflow; 22004 NULL.';
+    'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: P0002 unknown workflow; 22004 NULL.';
 comment on function absurd.advance_timers(text, integer) is
     'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
 comment on function absurd.run_schedules(integer) is
     'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
 comment on function absurd.add_workflow_items(uuid, text, jsonb) is
-    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: 02000 unknown run or step; 55000 the step takes no items; 22023 no array, too many items; 22004 NULL.';
+    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items; 22004 NULL.';
 comment on function absurd.workflow_diagram(text, text) is
-    'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: 02000 unknown; 22004 NULL name.';
+    'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
 comment on function absurd.workflow_run_diagram(uuid) is
-    'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: 02000 not such a run; 22004 NULL.';
+    'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: P0002 not such a run; 22004 NULL.';
 comment on function absurd.workflow_execution_forget() is
     'Trigger: removes what a deleted run of absurd.workflow_execution consisted of.';

@@ -130,7 +130,7 @@ comment on function absurd.partition_week_tag(timestamptz) is
 -- Queues ------------------------------------------------------------------------------------
 
 comment on function absurd.validate_queue_name(text) is
-    'Returns the name when a queue may have it: any text that is not blank, at most 57 bytes of UTF-8. Errors: 22004 NULL, 22023 blank, 42622 too long.';
+    'Returns the name when a queue may have it: any text of 1 to 57 bytes of UTF-8. Errors: 22004 NULL, 22023 empty, 42622 too long.';
 comment on function absurd.create_queue(text) is
     'Creates an unpartitioned queue, or takes up the tables that an earlier one left. Without effect on a queue that exists. Errors: 22004, 22023, 42622 for the name; 42710 the queue exists with another storage mode; 42P07 relations of its names exist.';
 comment on function absurd.create_queue(text, text) is
@@ -148,13 +148,13 @@ comment on function absurd.set_queue_policy(text, jsonb) is
 -- Tasks and runs ----------------------------------------------------------------------------
 
 comment on function absurd.spawn_task(text, text, jsonb, jsonb) is
-    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; 02000 or 55000 the workflow run is unknown or has ended; 40001 retry.';
+    'Spawns a task with its first run, or returns the task that has the same idempotency key (created = false). Options: headers, retry_strategy, max_attempts, cancellation {max_delay, max_duration} in whole seconds, idempotency_key, available_at or delay_seconds, priority (-8 to 8, higher first), workflow_run_id, tenant_id. Errors: 42P01 unknown queue; 22004, 22023 task name or option; AB003 retry_strategy; P0002 or 55000 the workflow run is unknown or has ended; 40001 retry; 42501 row security hides the task that has the key. Unknown options are named in a warning.';
 comment on function absurd.claim_task(text, text, integer, integer) is
     'Hands out up to p_qty ready runs (below 1 counts as 1), leased for p_claim_timeout seconds (0 or less: no lease), by priority and then oldest first, passing over what others hold. First cancels tasks whose rule came due and fails runs whose lease ended. Error: 42P01 unknown queue.';
 comment on function absurd.spawn_tasks(text, jsonb) is
     'Spawns the tasks of a JSON array of {task_name, params, options}, all or none, as spawn_task does; returns them in that order. Errors: as spawn_task, naming the element, counted from 0.';
 comment on function absurd.complete_run(text, uuid, jsonb) is
-    'Completes a running run and its task with p_state as payload. Errors: AB001 task cancelled; AB002 run failed; 55000 run not running; 02000 unknown run; 22004 NULL; 42P01 unknown queue.';
+    'Completes a running run and its task with p_state as payload. Errors: AB001 task cancelled; AB002 run failed; 55000 run not running; P0002 unknown run; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.complete_runs(text, uuid[], jsonb[]) is
     'Completes running runs, all or none, each with its element of p_states (NULL: no payloads). Errors: as complete_run, naming the element, counted from 0; 22023 other number of states, a run twice.';
 comment on function absurd.fail_runs(text, uuid[], jsonb[], timestamptz) is
@@ -164,11 +164,11 @@ comment on function absurd.fail_run(text, uuid, jsonb, timestamptz) is
 comment on function absurd.schedule_run(text, uuid, timestamptz) is
     'Puts a running run to sleep until p_wake_at. Errors: as complete_run.';
 comment on function absurd.retry_task(text, uuid, jsonb) is
-    'Retries a failed task: another run of it, or with {"spawn_new": true} a new task from the same inputs. {"max_attempts": n} must exceed the attempts made (default: one more). Errors: 02000 unknown task; 55000 not failed, or its workflow run was cancelled (for a new task: has ended); 22004, 22023 argument or option; 42P01 unknown queue.';
+    'Retries a failed task: another run of it, or with {"spawn_new": true} a new task from the same inputs. {"max_attempts": n} must exceed the attempts made (default: one more). Errors: P0002 unknown task; 55000 not failed, or its workflow run was cancelled (for a new task: has ended); 22004, 22023 argument or option; 42P01 unknown queue.';
 comment on function absurd.cancel_task(text, uuid) is
-    'Cancels a pending, running or sleeping task, named by its id or a run''s, with its open runs and waits. Returns whether this call did it. Errors: 02000 unknown id; 22004 NULL; 42P01 unknown queue.';
+    'Cancels a pending, running or sleeping task, named by its id or a run''s, with its open runs and waits. Returns whether this call did it. Errors: P0002 unknown id; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.extend_claim(text, uuid, integer) is
-    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22023 unless p_extend_by > 0; 55000 claimed without a lease; as complete_run.';
+    'Makes a running run''s lease end p_extend_by seconds from now. Errors: 22004 NULL; 22023 unless p_extend_by > 0; 55000 claimed without a lease; as complete_run.';
 comment on function absurd.get_task_result(text, uuid) is
     'A task''s state, its result once completed, its last failure once failed; no row for an unknown task. Errors: 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.retry_delay_seconds(jsonb, integer) is
@@ -177,11 +177,11 @@ comment on function absurd.retry_delay_seconds(jsonb, integer) is
 -- Checkpoints -------------------------------------------------------------------------------
 
 comment on function absurd.set_task_checkpoint_state(text, uuid, text, jsonb, uuid, integer) is
-    'Writes a checkpoint of a task as its run p_owner_run; p_task_id may be the run''s own id. What a newer attempt wrote stays. p_extend_claim_by > 0 seconds also prolongs the lease. Errors: AB001 task cancelled; AB002 run failed; 55000 ended; 02000 unknown run; 22023 not the task''s run, blank step; 22004 NULL; 42P01 unknown queue.';
+    'Writes a checkpoint of a task as its run p_owner_run; p_task_id may be the run''s own id. What a newer attempt wrote stays. p_extend_claim_by > 0 seconds also prolongs the lease. Errors: AB001 task cancelled; AB002 run failed; 55000 ended; P0002 unknown run; 22023 not the task''s run, step blank or of more than 2,000 bytes; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_state(text, uuid, text, boolean) is
     'One checkpoint of a task, named by its id or a run''s; one not committed only with p_include_pending. Errors: 22004, 22023 argument; 42P01 unknown queue.';
 comment on function absurd.get_task_checkpoint_states(text, uuid, uuid) is
-    'The committed checkpoints that a run of a task sees, oldest first: its own and those of earlier attempts; p_task_id may be the run''s own id. Errors: 02000 unknown run; 22023 not the task''s run; 22004 NULL; 42P01 unknown queue.';
+    'The committed checkpoints that a run of a task sees, oldest first: its own and those of earlier attempts; p_task_id may be the run''s own id. Errors: P0002 unknown run; 22023 not the task''s run; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_checkpoints_for_run(text, uuid) is
     'The checkpoints that a run owns, oldest first. Errors: 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.get_run_checkpoint(text, uuid, text) is
@@ -192,9 +192,9 @@ comment on function absurd.save_checkpoint_for_run(text, uuid, text, jsonb, uuid
 -- Events ------------------------------------------------------------------------------------
 
 comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
-    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, blank name, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; 02000 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
+    'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, a name that is blank or of more than 2,000 bytes, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; P0002 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
 comment on function absurd.emit_event(text, text, jsonb) is
-    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
+    'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name, also of more than 2,000 bytes; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
 
 comment on function absurd.emit_events(text, text[], jsonb[]) is
     'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';
@@ -232,18 +232,18 @@ comment on function absurd.queues_changed() is
 comment on function absurd.create_workflow_run(text, text, jsonb, uuid, text, jsonb, text, text) is
     'Creates a pending workflow run and returns its id. Errors, naming value and rule: 22004, 22023 name, version, tags or hash.';
 comment on function absurd.update_workflow_run_status(uuid, text, jsonb, jsonb, timestamptz, timestamptz, integer) is
-    'Moves a workflow run to a status and stores what is given with it; NULL leaves a column as it is. Repeating a status may add what is unset. Errors: 02000 unknown run; 55000 move not allowed, or an ended run would change; 22004, 22023 a value does not fit.';
-comment on function absurd.get_workflow_run(uuid) is 'One workflow run. Errors: 02000 unknown run; 22004 NULL.';
+    'Moves a workflow run to a status and stores what is given with it; NULL leaves a column as it is. Repeating a status may add what is unset. Errors: P0002 unknown run; 55000 move not allowed, or an ended run would change; 22004, 22023 a value does not fit.';
+comment on function absurd.get_workflow_run(uuid) is 'One workflow run. Errors: P0002 unknown run; 22004 NULL.';
 comment on function absurd.list_workflow_runs(text, text, text[], jsonb, text, timestamptz, timestamptz, integer, uuid) is
-    'Workflow runs, newest first, at most page_limit (100); NULL does not filter; tags must be contained; the next page starts after the given run. Errors: 22023 unknown status, limit below 1; 02000 unknown run to start after.';
+    'Workflow runs, newest first, at most page_limit (100); NULL does not filter; tags must be contained; the next page starts after the given run. Errors: 22023 unknown status, limit below 1; P0002 unknown run to start after.';
 comment on function absurd.workflow_run_tasks(uuid) is
-    'The tasks that belong to a workflow run, over all queues. Errors: 02000 unknown run; 22004 NULL.';
+    'The tasks that belong to a workflow run, over all queues. Errors: P0002 unknown run; 22004 NULL.';
 comment on function absurd.workflow_run_progress(uuid) is
-    'How many of a workflow run''s tasks are in which state; percent is that of completed tasks, 0 without tasks. Errors: 02000 unknown run; 22004 NULL.';
+    'How many of a workflow run''s tasks are in which state; percent is that of completed tasks, 0 without tasks. Errors: P0002 unknown run; 22004 NULL.';
 comment on function absurd.workflow_run_history(uuid) is
-    'Every change of a workflow run''s status, oldest first. Errors: 02000 unknown run; 22004 NULL.';
+    'Every change of a workflow run''s status, oldest first. Errors: P0002 unknown run; 22004 NULL.';
 comment on function absurd.cancel_workflow_run(uuid, text) is
-    'Cancels a workflow run and every open task that belongs to it; returns how many tasks. Errors: 02000 unknown run; 55000 it has ended otherwise; 22004 NULL.';
+    'Cancels a workflow run and every open task that belongs to it; returns how many tasks. Errors: P0002 unknown run; 55000 it has ended otherwise; 22004 NULL.';
 comment on function absurd.workflow_step_name(text, text, text) is
     'Joins name, version and step to name__version__step. Errors: 22004, 22023 naming the part and the rule.';
 comment on function absurd.parse_workflow_step_name(text) is

@@ -8,7 +8,7 @@ use crate::event::check_name;
 use crate::pg::value::JsonbArray;
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
 use crate::queue::{QueueName, access};
-use crate::task::batch;
+use crate::task::{batch, unknown};
 use crate::workflow::{link, work};
 
 /// Spawns many tasks.
@@ -25,6 +25,7 @@ fn spawn_tasks(
         access::require(&queue, &access::SPAWN)?;
         let json = required(p_tasks, batch::TASKS)?;
         let items = batch::parse(&json.to_text())?;
+        items.iter().try_for_each(|item| unknown::warn(&item.options.unknown))?;
         let links = items
             .iter()
             .enumerate()

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::pg::trigger::{Fired, Version, When};
 use crate::pg::{Jsonb, Timestamp, Uuid, call, catalog};
 use crate::queue::access;
+use crate::task::unknown;
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
 use crate::workflow::registry::{self, Registered, Stored};
@@ -154,6 +155,7 @@ fn start_workflow(
             Some(options) => StartOptions::parse(&options.to_text())?,
             None => StartOptions::default(),
         };
+        unknown::warn(&options.unknown)?;
         start::run(session, name, p_workflow_version, inputs, p_queue_name, &options)
     });
     Uuid::from_bytes(id.into_bytes())

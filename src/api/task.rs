@@ -9,7 +9,7 @@ use crate::queue::{QueueName, access};
 use crate::task::backoff::Backoff;
 use crate::task::options::{RetryOptions, SpawnOptions};
 use crate::task::spawn::{self, Order, Spawned};
-use crate::task::{lease, result, schedule};
+use crate::task::{lease, result, schedule, unknown};
 use crate::workflow::{link, work};
 
 pub(super) fn spawned_row(spawned: Spawned) -> (Uuid, Option<Uuid>, i32, bool) {
@@ -34,6 +34,7 @@ fn spawn_task(
         let params = p_params.map_or_else(Jsonb::null, Ok)?;
         let raw_options = p_options.map_or_else(|| Jsonb::from_text("{}"), Ok)?;
         let options = SpawnOptions::parse(&raw_options.to_text())?;
+        unknown::warn(&options.unknown)?;
         let workflow_run = link::resolve(session, &queue, &options, params)?;
         let order = Order { name, params, raw_options, options: &options, workflow_run, ids: None };
         spawn::run(session, &queue, &order)
@@ -65,7 +66,7 @@ fn claim_task(
 > {
     let claimed = call(|session| {
         let queue = QueueName::parse(p_queue_name)?;
-        access::require(&queue, &access::WORK)?;
+        access::require(&queue, &access::CLAIM)?;
         let timeout = p_claim_timeout.unwrap_or(30);
         work::claim(session, &queue, p_worker_id, timeout, p_qty.unwrap_or(1))
     });
@@ -144,6 +145,7 @@ fn retry_task(
             Some(options) => RetryOptions::parse(&options.to_text())?,
             None => RetryOptions::default(),
         };
+        unknown::warn(&options.unknown)?;
         work::retry(session, &queue, task, &options)
     });
     TableIterator::once(spawned_row(spawned))

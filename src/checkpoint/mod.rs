@@ -1,6 +1,6 @@
 //! Checkpoints: what a task's steps have stored, so that a later attempt does not repeat them.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
 use crate::params;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
@@ -39,12 +39,13 @@ static TASK_OF_RUN: Statement = Statement::new("select task_id from {r} where ru
 /// Checks a step's name.
 ///
 /// # Errors
-/// 22004 for NULL, 22023 for a blank one.
+/// 22004 for NULL, 22023 for a blank one or one that no index can hold.
 pub fn check_step(name: Option<&str>) -> Result<&str> {
     let name = name.ok_or_else(|| Error::null("step_name"))?;
     if name.trim().is_empty() {
         return Err(Error::blank("step_name"));
     }
+    check_size("step_name", name)?;
     Ok(name)
 }
 
@@ -53,7 +54,7 @@ pub fn check_step(name: Option<&str>) -> Result<&str> {
 /// the run's lease by so many seconds from now.
 ///
 /// # Errors
-/// AB001, AB002 or 55000 when task or run have ended, 02000 for an unknown run, 22023 when the run
+/// AB001, AB002 or 55000 when task or run have ended, P0002 for an unknown run, 22023 when the run
 /// is not the task's.
 pub fn put(
     session: &Session,
@@ -74,13 +75,16 @@ pub fn put(
         Some(held) => Some(held),
         None => session.run(&HOLD, queue, params![owner])?.first().map(Held::read).transpose()?,
     };
-    let Some(held) = held else { return Err(lease::refusal(session, queue, owner)?) };
-    if task != owner && task != held.task {
+    let actual = match &held {
+        Some(held) => held.task,
+        None => task_of(session, queue, owner)?,
+    };
+    if task != owner && task != actual {
         return Err(not_of_task(queue, owner, task));
     }
-    if !held.open {
+    let Some(held) = held.filter(|held| held.open) else {
         return Err(lease::refusal(session, queue, owner)?);
-    }
+    };
     let values = params![held.task, step, state, owner, session.now(), held.attempt];
     session.run(&PUT, queue, values).map(drop)
 }
@@ -97,7 +101,7 @@ pub fn not_of_task(queue: &QueueName, run: Uuid, task: Uuid) -> Error {
 /// The task of a run.
 ///
 /// # Errors
-/// 02000 for an unknown run.
+/// P0002 for an unknown run.
 pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Uuid> {
     match session.run(&TASK_OF_RUN, queue, params![run])?.first() {
         Some(row) => row.need(0),
@@ -122,7 +126,7 @@ pub fn get(
 /// attempts.
 ///
 /// # Errors
-/// 02000 for an unknown run, 22023 when it is not the task's.
+/// P0002 for an unknown run, 22023 when it is not the task's.
 pub fn visible(
     session: &Session,
     queue: &QueueName,

@@ -41,7 +41,7 @@ static ANSWERED: Statement =
 /// registered and the run sleeps.
 ///
 /// # Errors
-/// 22023 for a negative timeout or a run of another task; AB001, AB002, 55000 or 02000 when the run
+/// 22023 for a negative timeout or a run of another task; AB001, AB002, 55000 or P0002 when the run
 /// is not running; 40001 when the event is newer than the snapshot that the transaction keeps.
 pub fn run(session: &Session, queue: &QueueName, wait: &Wait) -> Result<Answer> {
     if let Some(timeout) = wait.timeout

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::row::Rows;
-use crate::pg::{Session, Timestamp, ereport};
+use crate::pg::{Session, Timestamp, catalog, ereport};
 use crate::queue::{QueueName, access, provision};
 
 static TASKS: Statement = Statement::new(concat!(
@@ -16,6 +16,7 @@ static TASKS_PARTITIONED: Statement = Statement::new(concat!(
     include_str!("../../sql/maintenance/cleanup_keys.sql"),
     include_str!("../../sql/maintenance/cleanup_count.sql")
 ));
+static PASSED: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_passed.sql"));
 static EVENTS: Statement = Statement::new(include_str!("../../sql/maintenance/cleanup_events.sql"));
 
 /// How old and how many.
@@ -47,11 +48,34 @@ impl Batch {
 /// Removes tasks that ended before the cutoff, oldest first, with everything of theirs; returns how
 /// many.
 pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> {
+    let began = session.blocks_looked_at();
+    let (removed, last) = by_statement(session, queue, batch)?;
+    // What was passed over need not be the next time.
+    let blocks = session.blocks_looked_at() - began;
+    let is_costly = blocks > BLOCKS + BLOCKS_EACH * i64::from(removed);
+    if is_costly && catalog::has_rights(&queue.relation("r", ""), &[catalog::UPDATE])? {
+        let upto = last.filter(|_| removed == batch.limit).unwrap_or(batch.cutoff);
+        session.run(&PASSED, queue, params![upto])?;
+    }
+    Ok(removed)
+}
+
+/// Blocks beyond which a cleanup looks at what it has passed over, and that each task adds.
+const BLOCKS: i64 = 1000;
+const BLOCKS_EACH: i64 = 100;
+
+/// How many were removed, and when the last candidate had ended.
+fn by_statement(
+    session: &Session,
+    queue: &QueueName,
+    batch: Batch,
+) -> Result<(i32, Option<Timestamp>)> {
     let tasks = match provision::is_partitioned(queue)? {
         false => &TASKS,
         true => &TASKS_PARTITIONED,
     };
-    count(session.run(tasks, queue, params![batch.cutoff, batch.limit])?)
+    let rows = session.run(tasks, queue, params![batch.cutoff, batch.limit])?;
+    rows.first().map_or(Ok((0, None)), |row| Ok((row.need(0)?, row.get(1)?)))
 }
 
 /// Removes events emitted before the cutoff, oldest first; returns how many.

@@ -166,9 +166,13 @@ fn schedule(session: &Session, name: String, when: &str, command: &str) -> Resul
         "select cron.schedule($1, $2, $3)::pg_catalog.int8",
         params![name.as_str(), when, command],
     )?;
-    match rows.first() {
-        Some(row) => Ok(Job { id: row.need(0)?, name }),
-        None => Err(Error::Corrupt { what: "cron.schedule returned no row".to_owned() }),
+    match rows.first().map(|row| row.get(0)).transpose()?.flatten() {
+        Some(id) => Ok(Job { id, name }),
+        None => Err(Error::WrongState {
+            what: "Function cron.schedule".to_owned(),
+            rule: format!("gave no id for the job \"{name}\""),
+            hint: Some("It is not pg_cron's.".into()),
+        }),
     }
 }
 

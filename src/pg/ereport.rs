@@ -5,6 +5,8 @@
 //! trigger raises below one of our statements. So calls that can fail for reasons of the user's run
 //! under [`guarded`], which keeps the `ErrorData` itself, and [`raise`] speaks to Postgres directly.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -12,7 +14,7 @@ use std::ptr::{self, NonNull};
 use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
 use pgrx::pg_sys;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, fit};
 
 // pgrx keeps these to itself, or offers them only behind its own catch.
 unsafe extern "C-unwind" {
@@ -145,6 +147,34 @@ pub fn notice(text: &str) -> Result<()> {
     unsafe { guarded(|| report.say(pgrx::PgLogLevel::NOTICE)) }
 }
 
+/// Texts that a session is told once are remembered up to this many; no more are said then.
+const SAID: usize = 1000;
+
+thread_local! {
+    static ALREADY_SAID: RefCell<HashSet<String>> = RefCell::default();
+}
+
+/// Says a text as a WARNING (01000), once a session.
+///
+/// # Errors
+/// What Postgres raises while it sends it.
+pub fn warn_once(text: &str) -> Result<()> {
+    let is_new = ALREADY_SAID.with_borrow_mut(|said| {
+        said.len() < SAID && !said.contains(text) && said.insert(text.to_owned())
+    });
+    if !is_new {
+        return Ok(());
+    }
+    let report = Report {
+        sqlstate: encode("01000"),
+        message: palloc_text(text),
+        detail: ptr::null(),
+        hint: ptr::null(),
+    };
+    // SAFETY: as in `warn`.
+    unsafe { guarded(|| report.say(pgrx::PgLogLevel::WARNING)) }
+}
+
 /// An error in Postgres memory, ready to be thrown.
 #[derive(Clone, Copy)]
 struct Report {
@@ -192,6 +222,7 @@ impl Report {
 
 fn palloc_text(text: &str) -> *const c_char {
     // A NUL byte cannot be in text that came from Postgres; cut there rather than fail twice.
+    let text = fit(text);
     let upto = text.bytes().position(|b| b == 0).unwrap_or(text.len());
     let text = CString::new(&text.as_bytes()[..upto]).unwrap_or_default();
     // SAFETY: pstrdup copies a C string into the current memory context.

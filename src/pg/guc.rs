@@ -16,6 +16,10 @@ unsafe extern "C-unwind" {
         elevel: c_int,
         reload: bool,
     ) -> c_int;
+    #[cfg(any(feature = "pg13", feature = "pg14"))]
+    fn EmitWarningsOnPlaceholders(prefix: *const c_char);
+    #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+    fn MarkGUCPrefixReserved(prefix: *const c_char);
 }
 
 static FAKE_NOW: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -43,6 +47,19 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    reserve(c"absurd");
+}
+
+/// Has settings of the prefix that do not exist refused (42602) from now on, and those that were set
+/// before dropped with a warning. Before PostgreSQL 15: the warning alone.
+fn reserve(prefix: &CStr) {
+    // SAFETY: reads a C string.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14"))]
+        EmitWarningsOnPlaceholders(prefix.as_ptr());
+        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+        MarkGUCPrefixReserved(prefix.as_ptr());
+    }
 }
 
 /// The setting `absurd.direct`.

@@ -4,9 +4,8 @@ use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
 
-use super::Session;
 use super::ereport::{Caught, guarded};
-use super::guc;
+use super::{Session, aborts, guc};
 use crate::error::{Error, Result};
 
 unsafe extern "C-unwind" {
@@ -33,6 +32,23 @@ impl Session {
                 Ok(_) => guarded(|| ReleaseCurrentSubTransaction()),
                 Err(_) => guarded(|| RollbackAndReleaseCurrentSubTransaction()),
             };
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+            ended?;
+            Ok(outcome)
+        }
+    }
+
+    /// Runs `f`, which only reads, in a subtransaction that is rolled back in any case: what it has locked is
+    /// free again.
+    pub fn peek<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        // SAFETY: as in `attempt`.
+        unsafe {
+            let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+            guarded(|| BeginInternalSubTransaction(std::ptr::null()))?;
+            pg_sys::MemoryContextSwitchTo(context);
+            let outcome = self.apart(f);
+            let ended = aborts::uncounted(|| guarded(|| RollbackAndReleaseCurrentSubTransaction()));
             pg_sys::MemoryContextSwitchTo(context);
             pg_sys::CurrentResourceOwner = owner;
             ended?;

@@ -49,18 +49,20 @@ needs! {
     SPAWN: [(T, &[INSERT]), (R, &[INSERT])] some [];
     /// To emit events.
     EMIT: [(E, &[INSERT])] some [(R, &[UPDATE]), (T, &[UPDATE])];
-    /// To claim runs, and to complete, fail, prolong and put to sleep claimed ones.
+    /// To claim runs.
+    CLAIM: [(T, &[SELECT, UPDATE]), (R, &[SELECT, UPDATE])] some [];
+    /// To complete, fail, prolong and put to sleep claimed ones.
     WORK: [(R, &[SELECT, UPDATE]), (T, &[SELECT, UPDATE])] some [];
     /// To write checkpoints.
     CHECKPOINT: [(R, &[SELECT, UPDATE]), (T, &[SELECT]), (C, &[INSERT, UPDATE])] some [];
     /// To await events.
     AWAIT: [(R, &[SELECT, UPDATE]), (T, &[SELECT, UPDATE]), (W, &[INSERT]), (E, &[SELECT])] some [];
     /// To retry tasks.
-    RETRY: [(R, &[SELECT, INSERT]), (T, &[SELECT, UPDATE])] some [];
+    RETRY: [(T, &[SELECT, UPDATE]), (R, &[SELECT, INSERT])] some [];
     /// To cancel tasks.
-    CANCEL: [(R, &[SELECT, UPDATE]), (T, &[SELECT, UPDATE]), (W, &[DELETE])] some [];
+    CANCEL: [(T, &[SELECT, UPDATE]), (R, &[SELECT, UPDATE]), (W, &[DELETE])] some [];
     /// To remove ended tasks.
-    CLEAN_TASKS: [(T, &[DELETE]), (R, &[DELETE]), (C, &[DELETE]), (W, &[DELETE])] some [];
+    CLEAN_TASKS: [(R, &[DELETE]), (T, &[DELETE]), (C, &[DELETE]), (W, &[DELETE])] some [];
     /// To remove old events.
     CLEAN_EVENTS: [(E, &[DELETE])] some [];
 }

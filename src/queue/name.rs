@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// two-byte prefix and a suffix of at most four.
 pub const MAX_BYTES: usize = 57;
 
-/// A queue's name, checked. Any text of 1 to 57 bytes will do, quotes, spaces and emoji included;
-/// it is quoted wherever it becomes part of an identifier.
+/// A queue's name, checked. Any text of 1 to 57 bytes will do, quotes, spaces and emoji included,
+/// white space alone too; it is quoted wherever it becomes part of an identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueName(String);
 
@@ -17,10 +17,10 @@ impl QueueName {
     /// Checks the name as it came from SQL.
     ///
     /// # Errors
-    /// 22004 for NULL, 22023 for a blank name, 42622 for one of more than 57 bytes.
+    /// 22004 for NULL, 22023 for no character, 42622 for one of more than 57 bytes.
     pub fn parse(name: Option<&str>) -> Result<Self> {
         let name = name.ok_or_else(|| Error::null("Queue name"))?;
-        if name.trim().is_empty() {
+        if name.is_empty() {
             return Err(Error::blank("Queue name"));
         }
         if name.len() > MAX_BYTES {
@@ -109,10 +109,11 @@ mod tests {
     #[test]
     fn names_without_text_are_refused() {
         assert_eq!(QueueName::parse(None).unwrap_err().sqlstate(), "22004");
-        for blank in ["", " ", "\t\n"] {
-            let error = QueueName::parse(Some(blank)).unwrap_err();
-            assert_eq!(error.sqlstate(), "22023");
-            assert_eq!(error.to_string(), "Queue name must be provided");
+        let error = QueueName::parse(Some("")).unwrap_err();
+        assert_eq!(error.sqlstate(), "22023");
+        assert_eq!(error.to_string(), "Queue name must be provided");
+        for white in [" ", "   ", "\t\n"] {
+            assert_eq!(QueueName::parse(Some(white)).unwrap().as_str(), white);
         }
     }
 
@@ -145,7 +146,6 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_stays_one_identifier(name in "\\PC{1,14}") {
-            prop_assume!(!name.trim().is_empty());
             let queue = QueueName::parse(Some(&name)).unwrap();
             let text = expand("{t}", queue.as_str());
             let inner = text.strip_prefix("absurd.\"").unwrap().strip_suffix('"').unwrap();

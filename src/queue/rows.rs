@@ -29,6 +29,7 @@ pub mod runs {
         TENANT_ID "tenant_id" TEXT,
         PRIORITY "priority" INT2,
         ATTEMPT_ENDS_AT "attempt_ends_at" TIMESTAMPTZ,
+        RETRIED "retried" BOOL,
     }
 }
 

@@ -27,7 +27,7 @@ const NAMED: [(&str, &str); 13] = [
     ("i", "ti"),
 ];
 /// What columns.sql adds, statement by statement.
-const ADDED: [(&str, &str); 11] = [
+const ADDED: [(&str, &str); 12] = [
     ("t", "tenant_id"),
     ("t", "idempotency_key"),
     ("t", "workflow_run_id"),
@@ -39,6 +39,7 @@ const ADDED: [(&str, &str); 11] = [
     ("r", "tenant_id"),
     ("r", "priority"),
     ("r", "attempt_ends_at"),
+    ("r", "retried"),
 ];
 /// The tables that are cut into weeks, with the column whose instant decides.
 pub const WEEKLY: [(&str, &str); 4] =

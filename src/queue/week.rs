@@ -3,12 +3,16 @@
 //! A statement on the whole opens the tables and indexes of every week, though nearly all it does is in
 //! one. Where the week is known, its partitions are named instead.
 
+use std::rc::Rc;
+
 use super::QueueName;
+use super::rows::runs;
 use super::{name, partition};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Right};
+use crate::pg::direct::{Access, Table};
 use crate::pg::plan::Scope;
-use crate::pg::{Timestamp, Uuid, uuid};
+use crate::pg::{Session, Timestamp, Uuid, uuid};
 
 /// The tables of a week that claims use, with the rights that they need.
 const TABLES: [(&str, &[Right]); 3] = [
@@ -23,6 +27,9 @@ pub struct Week<'a> {
     tag: String,
     /// Queue and tag, with what no name contains between them.
     key: String,
+    /// Whether its statements run with the owner's rights, which partitions are the owner's alone for: the
+    /// caller has been found to have the rights on the whole, and nothing on it would be passed by.
+    lends: bool,
 }
 
 impl<'a> Week<'a> {
@@ -32,27 +39,25 @@ impl<'a> Week<'a> {
     /// # Errors
     /// Those of the catalogue's cache.
     pub fn find(queue: &'a QueueName, tag: &str) -> Result<Option<Self>> {
+        let mut lends = false;
         for (prefix, rights) in TABLES {
             let (whole, part) = (queue.relation(prefix, ""), queue.relation(prefix, tag));
             if !catalog::stands_for(&part, &whole)? || !catalog::has_rights(&whole, rights)? {
                 return Ok(None);
             }
+            lends |= !catalog::has_rights(&part, rights)?;
         }
         let key = format!("{}\0{tag}", queue.as_str());
-        Ok(Some(Self { queue, tag: tag.to_owned(), key }))
+        Ok(Some(Self { queue, tag: tag.to_owned(), key, lends }))
     }
 
-    /// Whether statements may name the week's tables: they need rights of their own then.
+    /// The week's runs, for reading without a statement; none when statements must be used.
     ///
     /// # Errors
-    /// Those of the catalogue's cache.
-    pub fn can_be_named(&self) -> Result<bool> {
-        for (prefix, rights) in TABLES {
-            if !catalog::has_rights(&self.queue.relation(prefix, &self.tag), rights)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// Postgres's own.
+    pub fn runs(&self, session: &Session) -> Result<Option<Rc<Table>>> {
+        let table = self.queue.relation("r", &self.tag);
+        session.table(&table, &runs::LAYOUT, Access::ReadPart)
     }
 
     /// Where an id's rows may lie: in its week, or as if they were one, in the default partitions. None when
@@ -97,5 +102,9 @@ impl Scope for Week<'_> {
 
     fn missing(&self, message: &str) -> Option<Error> {
         self.queue.missing(message)
+    }
+
+    fn is_owned(&self) -> bool {
+        self.lends
     }
 }

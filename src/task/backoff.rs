@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short};
 
 /// The longest delay and the largest base, in seconds.
 pub const DAY: f64 = 86_400.0;
@@ -33,6 +33,9 @@ struct Fields {
 }
 
 impl Backoff {
+    /// The members of a strategy.
+    pub const MEMBERS: &[&str] = &["kind", "base_seconds", "factor", "max_seconds"];
+
     /// Reads a `retry_strategy`: an object with kind (none, fixed, exponential), base_seconds,
     /// factor, max_seconds; absent and null members take their defaults.
     ///
@@ -40,7 +43,10 @@ impl Backoff {
     /// AB003 when it is not an object, the kind is unknown, or a number is outside of its range.
     pub fn parse(json: &str) -> Result<Self> {
         if !json.trim_start().starts_with('{') {
-            return Err(invalid(format!("retry_strategy must be a JSON object, not {json}")));
+            return Err(invalid(format!(
+                "retry_strategy must be a JSON object, not {}",
+                short(json)
+            )));
         }
         let fields: Fields = serde_json::from_str(json)
             .map_err(|error| invalid(format!("retry_strategy cannot be read: {error}")))?;
@@ -51,7 +57,10 @@ impl Backoff {
             None | Some(Value::Null) => "none",
             Some(Value::String(kind)) => kind.as_str(),
             Some(other) => {
-                return Err(invalid(format!("retry_strategy.kind must be text, not {other}")));
+                return Err(invalid(format!(
+                    "retry_strategy.kind must be text, not {}",
+                    short(&other.to_string())
+                )));
             }
         };
         match kind {
@@ -63,7 +72,8 @@ impl Backoff {
                 max: max.unwrap_or(DAY),
             }),
             _ => Err(invalid(format!(
-                "Unsupported retry_strategy.kind \"{kind}\": must be none, fixed or exponential"
+                "Unsupported retry_strategy.kind \"{}\": must be none, fixed or exponential",
+                short(kind)
             ))),
         }
     }
@@ -104,7 +114,10 @@ fn number(
     };
     match value.as_f64().filter(|number| allowed(*number)) {
         Some(number) => Ok(Some(number)),
-        None => Err(invalid(format!("retry_strategy.{name} must be a number {rule}, not {value}"))),
+        None => Err(invalid(format!(
+            "retry_strategy.{name} must be a number {rule}, not {}",
+            short(&value.to_string())
+        ))),
     }
 }
 

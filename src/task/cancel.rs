@@ -74,7 +74,7 @@ pub struct Target {
 /// alone.
 ///
 /// # Errors
-/// 02000 when no task and no run has the id.
+/// P0002 when no task and no run has the id.
 pub fn resolve(session: &Session, queue: &QueueName, id: Uuid) -> Result<Option<Target>> {
     let Some(row) = session.run(&RESOLVE, queue, params![id])?.first() else {
         return Err(Error::NotFound {

@@ -49,7 +49,7 @@ pub fn run(
     let quantity = quantity.max(1);
     let until = (timeout > 0).then(|| session.now().plus_seconds(f64::from(timeout)));
     let offer = Offer { worker, until, quantity };
-    match Front::recall(session, queue) {
+    match Front::recall(session, queue)? {
         Some(front) => in_front(session, queue, &offer, front, workflows),
         None => ordinary(session, queue, &offer, workflows),
     }
@@ -118,8 +118,17 @@ fn in_front(
         if goes_on || !swept.is_empty() {
             workflows(swept)?;
         }
-        front.hand_out(session, queue, offer, &mut claimed)?;
-        if looked || offer.is_met(&claimed) || !front.look_again(session, queue)? {
+        let before = claimed.len();
+        let of_another_week = front.hand_out(session, queue, offer, false, &mut claimed)?;
+        if offer.is_met(&claimed) {
+            break;
+        }
+        // The week of the next run is found by a look, as long as the one before has led to any.
+        let looks = !looked || (of_another_week && claimed.len() > before);
+        if !looks || !front.look_again(session, queue)? {
+            if of_another_week {
+                front.hand_out(session, queue, offer, true, &mut claimed)?;
+            }
             break;
         }
         (looked, goes_on) = (true, false);

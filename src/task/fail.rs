@@ -14,8 +14,7 @@ macro_rules! load {
         concat!(
             "select r.task_id, r.attempt, r.state, t.state, t.retry_strategy, t.max_attempts,
                     t.cancellation, t.first_started_at, r.claimed_by, r.claim_expires_at,
-                    t.workflow_step is true, r.attempt_ends_at,
-                    exists (select from {w} w where w.run_id = r.run_id)
+                    t.workflow_step is true, r.attempt_ends_at
                from {r} r join {t} t on t.task_id = r.task_id
               where r.run_id = $1",
             $which,
@@ -194,8 +193,9 @@ fn settle(
     let verdict = case.verdict(now, retry_at);
     let (state, at) = (verdict.state(now), verdict.retry_at());
     let next = at.map(|_| session.new_id()).transpose()?;
-    session.run(&FAIL, queue, params![run, reason, now])?;
-    if row.need(12)? {
+    // Waits that others registered while they were waited for are seen by now.
+    let has_waits = session.run(&FAIL, queue, params![run, reason, now, next.is_some()])?;
+    if has_waits.only()?.need(0)? {
         session.run(&FORGET_WAITS, queue, params![run])?;
     }
     let following = next.map(|_| attempt + 1);

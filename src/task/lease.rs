@@ -18,10 +18,12 @@ static EXTEND: Statement = Statement::new(
 /// Sets a running run's lease to end `seconds` from now.
 ///
 /// # Errors
-/// 22023 unless `seconds` > 0; AB001, AB002, 55000 or 02000 when the run is not running, 55000 also when
+/// 22004 without seconds; 22023 unless they are > 0; AB001, AB002, 55000 or P0002 when the run is not running, 55000 also when
 /// it has no lease.
 pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i32>) -> Result<()> {
-    let seconds = seconds.ok_or_else(|| Error::null("p_extend_by"))?;
+    // Clients look for "extend_by must be > 0", also when it is NULL.
+    let seconds =
+        seconds.ok_or_else(|| Error::null("extend_by must be > 0 seconds: p_extend_by"))?;
     if seconds <= 0 {
         return Err(Error::invalid("extend_by", format!("must be > 0 seconds, not {seconds}")));
     }

@@ -19,3 +19,4 @@ pub mod spawn;
 pub mod state;
 pub mod steps;
 pub mod sweep;
+pub mod unknown;

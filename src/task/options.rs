@@ -5,11 +5,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
-use crate::error::{Error, Result};
+use super::unknown::{self, Unknown};
+use crate::error::{Error, Result, check_size, short};
 use crate::time::Timestamp;
 
 /// The options of spawn_task, checked. Members that are absent or null take their defaults;
-/// members that the engine does not know are left alone.
+/// members that the engine does not know are left alone, and listed.
 #[derive(Debug, Default, PartialEq)]
 pub struct SpawnOptions {
     /// Attempts that the task gets; none means that nothing limits them.
@@ -23,6 +24,8 @@ pub struct SpawnOptions {
     pub header_workflow_run_id: Option<String>,
     /// From -8 to 8: among runs that are ready, the higher are claimed first.
     pub priority: i16,
+    /// Members that mean nothing.
+    pub unknown: Vec<Unknown>,
 }
 
 /// When the first run may start.
@@ -51,6 +54,8 @@ pub struct RetryOptions {
     pub max_attempts: Option<i32>,
     /// A new task from the same inputs instead of another run of this one.
     pub spawn_new: bool,
+    /// Members that mean nothing.
+    pub unknown: Vec<Unknown>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +75,21 @@ struct SpawnFields<'a> {
     priority: Option<Value>,
 }
 
+const SPAWN: &[&str] = &[
+    "headers",
+    "retry_strategy",
+    "max_attempts",
+    "cancellation",
+    "idempotency_key",
+    "available_at",
+    "delay_seconds",
+    "priority",
+    "tenant_id",
+    "workflow_run_id",
+];
+const RETRY: &[&str] = &["max_attempts", "spawn_new"];
+const CANCELLATION: &[&str] = &["max_delay", "max_duration"];
+
 impl SpawnOptions {
     /// Reads and checks the options; JSON null is none of them.
     ///
@@ -80,12 +100,16 @@ impl SpawnOptions {
             return Ok(Self::default());
         }
         let fields: SpawnFields = read_object(json)?;
+        let mut unknown = Vec::new();
+        unknown::find(json, "", SPAWN, &mut unknown);
         let header_workflow_run_id = fields.headers.map(link_in_headers).transpose()?.flatten();
         if let Some(strategy) = fields.retry_strategy {
             Backoff::parse(strategy.get())?;
+            unknown::find(strategy.get(), "retry_strategy.", Backoff::MEMBERS, &mut unknown);
         }
         if let Some(rules) = fields.cancellation {
             Cancellation::parse(rules.get())?;
+            unknown::find(rules.get(), "cancellation.", CANCELLATION, &mut unknown);
         }
         let start = match (text("available_at", fields.available_at)?, fields.delay_seconds) {
             (Some(at), None) => Start::At(at),
@@ -104,6 +128,9 @@ impl SpawnOptions {
         if idempotency_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
             return Err(option("idempotency_key", "\"\"", "must not be blank"));
         }
+        if let Some(key) = &idempotency_key {
+            check_size("option \"idempotency_key\"", key)?;
+        }
         Ok(Self {
             max_attempts: max_attempts(fields.max_attempts)?,
             idempotency_key,
@@ -112,6 +139,7 @@ impl SpawnOptions {
             workflow_run_id: text("workflow_run_id", fields.workflow_run_id)?,
             header_workflow_run_id,
             priority: priority(fields.priority)?,
+            unknown,
         })
     }
 }
@@ -188,7 +216,9 @@ impl RetryOptions {
             Some(Value::Bool(value)) => value,
             Some(other) => return Err(option("spawn_new", other, "must be true or false")),
         };
-        Ok(Self { max_attempts: max_attempts(fields.max_attempts)?, spawn_new })
+        let mut unknown = Vec::new();
+        unknown::find(json, "", RETRY, &mut unknown);
+        Ok(Self { max_attempts: max_attempts(fields.max_attempts)?, spawn_new, unknown })
     }
 }
 
@@ -257,12 +287,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>> {
 }
 
 fn option(name: &str, value: impl std::fmt::Display, rule: &'static str) -> Error {
-    let mut value = value.to_string();
-    if let Some((end, _)) = value.char_indices().nth(60) {
-        value.truncate(end);
-        value.push_str("...");
-    }
-    Error::invalid(format!("option \"{name}\" {value}"), rule)
+    Error::invalid(format!("option \"{name}\" {}", short(&value.to_string())), rule)
 }
 
 #[cfg(test)]
@@ -285,7 +310,7 @@ mod tests {
         let options = SpawnOptions::parse(
             r#"{"headers":{"a":1,"workflow_run_id":"h"},"max_attempts":3,"idempotency_key":"k","delay_seconds":1.5,
                 "workflow_run_id":"w","tenant_id":"t","retry_strategy":{"kind":"fixed"},
-                "cancellation":{"max_delay":5},"priority":-8,"unknown":[1]}"#,
+                "cancellation":{"max_delay":5},"priority":-8}"#,
         )
         .unwrap();
         assert_eq!(
@@ -298,8 +323,24 @@ mod tests {
                 workflow_run_id: Some("w".into()),
                 header_workflow_run_id: Some("h".into()),
                 priority: -8,
+                unknown: Vec::new(),
             }
         );
+    }
+
+    #[test]
+    fn members_that_mean_nothing_are_listed() {
+        for (json, count) in [
+            (r#"{"attempts":[1],"max_attempts":2,"headers":{"attempts":1}}"#, 1),
+            (r#"{"retry_strategy":{"kind":"fixed","base":5},"cancellation":{"delay":5}}"#, 2),
+            (
+                r#"{"retry_strategy":{"kind":"fixed","base_seconds":5,"factor":1,"max_seconds":9}}"#,
+                0,
+            ),
+        ] {
+            assert_eq!(SpawnOptions::parse(json).unwrap().unknown.len(), count, "{json}");
+        }
+        assert_eq!(RetryOptions::parse(r#"{"spawn_new":true,"new":1}"#).unwrap().unknown.len(), 1);
     }
 
     #[test]
@@ -346,7 +387,7 @@ mod tests {
     #[test]
     fn retry_options() {
         let both = RetryOptions::parse(r#"{"max_attempts":4,"spawn_new":true}"#).unwrap();
-        assert_eq!(both, RetryOptions { max_attempts: Some(4), spawn_new: true });
+        assert_eq!(both, RetryOptions { max_attempts: Some(4), spawn_new: true, unknown: vec![] });
         for bad in ["[]", r#"{"max_attempts":0}"#, r#"{"spawn_new":"yes"}"#] {
             assert_eq!(RetryOptions::parse(bad).unwrap_err().sqlstate(), "22023", "{bad}");
         }

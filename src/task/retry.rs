@@ -29,7 +29,7 @@ pub struct Failed {
 /// Locks a task that has failed.
 ///
 /// # Errors
-/// 02000 for an unknown task, 55000 for one that has not failed.
+/// P0002 for an unknown task, 55000 for one that has not failed.
 pub fn load(session: &Session, queue: &QueueName, task: Uuid) -> Result<Failed> {
     let rows = session.run(&LOAD, queue, params![task])?;
     let Some(row) = rows.first() else {

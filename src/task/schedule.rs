@@ -17,7 +17,7 @@ static FORGET_WAITS: Statement = Statement::new("delete from {w} where run_id = 
 /// Puts a running run to sleep until `wake_at`; an instant that has passed makes it ready at once.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is not running.
+/// AB001, AB002, 55000 or P0002 when the run is not running.
 pub fn run(session: &Session, queue: &QueueName, run: Uuid, wake_at: Timestamp) -> Result<()> {
     let Some(row) = session.run(&SCHEDULE, queue, params![run, wake_at])?.first() else {
         return Err(lease::refusal(session, queue, run)?);

@@ -3,7 +3,8 @@
 use super::options::{SpawnOptions, Start};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid, clock};
+use crate::pg::plan::Global;
+use crate::pg::{Jsonb, Param, Session, Statement, Timestamp, Uuid, clock};
 use crate::queue::{QueueName, provision, ready};
 
 /// A task and the run that speaks for it.
@@ -59,6 +60,23 @@ static BY_KEY_PARTITIONED: Statement = Statement::new(
         for key share of t skip locked",
 );
 
+/// The task that a key stands for, when there is none: it was deleted without its key, or its table
+/// was emptied.
+static STALE: Statement = Statement::new(
+    "select i.task_id from {i} i
+      where i.idempotency_key = $1
+        and not exists (select from {t} t where t.task_id = i.task_id)",
+);
+static SPAWN_ONCE_AGAIN: Statement =
+    Statement::new(include_str!("../../sql/task/spawn_once_again.sql"));
+/// Whether there may be rows of these tables that the current role does not see.
+static HIDES: Statement = Statement::new(
+    "select coalesce(bool_or(pg_catalog.row_security_active(c.oid)), false)
+       from pg_catalog.pg_class c
+      where c.relnamespace = 'absurd'::pg_catalog.regnamespace
+        and c.relname = any (array(select n::pg_catalog.name from unnest($1) n))",
+);
+
 /// Checks a task's name.
 ///
 /// # Errors
@@ -74,8 +92,8 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 /// Spawns a task, or returns the one that has its idempotency key.
 ///
 /// # Errors
-/// 42P01 for an unknown queue, 22007 for an `available_at` that is no timestamp, 40001 when the
-/// task that has the key is removed concurrently.
+/// 42P01 for an unknown queue, 22023 for an `available_at` that is no timestamp, 40001 when the
+/// task that has the key is removed concurrently, 42501 when row security hides it.
 pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawned> {
     let now = session.now();
     let available_at = start(now, &order.options.start)?;
@@ -105,7 +123,8 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         return Ok(spawned);
     };
     // Keys of a partitioned queue stand in a table of their own.
-    let (spawn_once, by_key) = match provision::is_partitioned(queue)? {
+    let is_partitioned = provision::is_partitioned(queue)?;
+    let (spawn_once, by_key) = match is_partitioned {
         false => (&SPAWN_ONCE, &BY_KEY),
         true => (&SPAWN_ONCE_PARTITIONED, &BY_KEY_PARTITIONED),
     };
@@ -113,7 +132,7 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
     if let Some(found) = find(session, queue, by_key, key)? {
         return Ok(found);
     }
-    let once = params![
+    let once: &[Param] = params![
         task_id,
         run_id,
         order.name,
@@ -131,11 +150,34 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     }
-    find(session, queue, by_key, key)?.ok_or_else(|| Error::Vanished {
+    if let Some(found) = find(session, queue, by_key, key)? {
+        return Ok(found);
+    }
+    if hides(session, queue)? {
+        return Err(Error::Hidden { key: key.to_owned(), queue: queue.as_str().to_owned() });
+    }
+    if is_partitioned && let Some(row) = session.run(&STALE, queue, params![key])?.first() {
+        let again = [once, params![row.need::<Uuid>(0)?]].concat();
+        if !session.run(&SPAWN_ONCE_AGAIN, queue, &again)?.is_empty() {
+            ready::announce(session, queue, available_at)?;
+            return Ok(spawned);
+        }
+        // Another session was faster.
+        if let Some(found) = find(session, queue, by_key, key)? {
+            return Ok(found);
+        }
+    }
+    Err(Error::Vanished {
         what: "Task with idempotency key",
         key: key.to_owned(),
         queue: queue.as_str().to_owned(),
     })
+}
+
+/// Whether row security may keep tasks or keys from the current role.
+fn hides(session: &Session, queue: &QueueName) -> Result<bool> {
+    let tables = vec![queue.relation("t", ""), queue.relation("i", "")];
+    session.run(&HIDES, &Global, params![tables])?.first().map_or(Ok(false), |row| row.need(0))
 }
 
 /// The task that has an idempotency key.

@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::error::short;
+
 /// Levels of nesting of a value, a document or an expression.
 pub const MAX_DEPTH: usize = 100;
 
@@ -23,10 +25,6 @@ pub const MAX_DOCUMENT: usize = 16 << 20;
 
 /// Values in a YAML document, those that aliases repeat included.
 pub const MAX_NODES: usize = 1_000_000;
-
-/// Bytes of a text that becomes the key of an index: an event's name, an idempotency key. An entry of
-/// a B-tree holds 2,704 bytes.
-pub const MAX_KEY: usize = 2000;
 
 /// Bytes of a regular expression's text.
 pub const MAX_PATTERN: usize = 4 << 10;
@@ -98,10 +96,7 @@ pub fn shown(value: &Value) -> String {
 
 /// A text for a message, cut after 100 characters.
 pub fn cut(text: &str) -> String {
-    match text.char_indices().nth(100) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text.to_owned(),
-    }
+    short(text).into_owned()
 }
 
 #[cfg(test)]

@@ -65,14 +65,13 @@ impl Json {
     /// The value, parsed now if it has not been.
     ///
     /// # Errors
-    /// XX001 when the text that the database gave is not JSON, or nests deeper than serde follows.
+    /// 22023 when the value nests deeper than serde follows.
     pub fn value(&self) -> Result<&Value> {
         if let Some(value) = self.0.value.get() {
             return Ok(value);
         }
-        let parsed = serde_json::from_str(self.text()).map_err(|error| Error::Corrupt {
-            what: format!("a stored JSON value cannot be read: {error}"),
-        })?;
+        let parsed = serde_json::from_str(self.text())
+            .map_err(|error| Error::invalid("a JSON value", format!("cannot be read: {error}")))?;
         Ok(self.0.value.get_or_init(|| parsed))
     }
 }

@@ -27,7 +27,7 @@ static OF_RUN: Statement = Statement::new(
 /// none: the older client hands run ids out as workflow run ids.
 ///
 /// # Errors
-/// 22023 when the option is not a UUID, 02000 when there is no such workflow run, 55000 when it has
+/// 22023 when the option is not a UUID, P0002 when there is no such workflow run, 55000 when it has
 /// ended.
 pub fn resolve(
     session: &Session,

@@ -7,10 +7,21 @@ use regex::Regex;
 
 use crate::error::{Error, Result};
 
+/// Bytes of a workflow's name, and of a version: two of them, or one with a key, stand in an index.
+const MAX_NAME: usize = 500;
+
 const SEPARATOR: &str = "__";
 
 static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("^[a-z][a-z0-9_]*$").ok());
 static VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("^[a-zA-Z0-9._-]+$").ok());
+
+fn check_length(argument: &'static str, text: &str) -> Result<()> {
+    if text.len() <= MAX_NAME {
+        return Ok(());
+    }
+    let rule = format!("has {} bytes; at most {MAX_NAME} are allowed", text.len());
+    Err(Error::invalid(argument, rule))
+}
 
 fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
     pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
@@ -23,6 +34,7 @@ fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
 /// 22004 for NULL, 22023 naming the rule.
 pub fn check_name(name: Option<&str>) -> Result<&str> {
     let name = name.ok_or_else(|| Error::null("workflow_name"))?;
+    check_length("workflow_name", name)?;
     let shown = || format!("workflow_name \"{name}\"");
     if !matches(&NAME, name) {
         return Err(Error::invalid(shown(), "must match ^[a-z][a-z0-9_]*$")
@@ -41,6 +53,7 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 /// 22004 for NULL, 22023 naming the rule.
 pub fn check_version(version: Option<&str>) -> Result<&str> {
     let version = version.ok_or_else(|| Error::null("workflow_version"))?;
+    check_length("workflow_version", version)?;
     let shown = || format!("workflow_version \"{version}\"");
     if !matches(&VERSION, version) {
         return Err(Error::invalid(shown(), "must match ^[a-zA-Z0-9._-]+$")
@@ -112,6 +125,11 @@ mod tests {
         for bad in ["", "A", "1a", "_a", "a-b", "a b", "a__b", "a_", "ä", "a\n", "data_pipeline\n"]
         {
             assert_eq!(check_name(Some(bad)).unwrap_err().sqlstate(), "22023", "{bad:?}");
+        }
+        for check in [check_name, check_version] {
+            assert!(check(Some(&"x".repeat(500))).is_ok());
+            let error = check(Some(&"x".repeat(501))).unwrap_err();
+            assert!(error.to_string().ends_with("has 501 bytes; at most 500 are allowed"));
         }
         assert_eq!(check_name(None).unwrap_err().sqlstate(), "22004");
     }

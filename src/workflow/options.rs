@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_size};
+use crate::task::unknown::{self, Unknown};
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
-/// members that the engine does not know are left alone.
+/// members that the engine does not know are left alone, and listed.
 #[derive(Debug, Default, PartialEq)]
 pub struct StartOptions {
     pub created_by: Option<String>,
@@ -15,7 +16,11 @@ pub struct StartOptions {
     pub idempotency_key: Option<String>,
     /// Whether the run waits its turn under the workflow's `max_active_runs`.
     pub respect_max_active_runs: bool,
+    /// Members that mean nothing.
+    pub unknown: Vec<Unknown>,
 }
+
+const MEMBERS: &[&str] = &["created_by", "tags", "idempotency_key", "respect_max_active_runs"];
 
 #[derive(Deserialize)]
 struct Fields {
@@ -39,9 +44,14 @@ impl StartOptions {
         }
         let fields: Fields = serde_json::from_str(json)
             .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))?;
+        let mut unknown = Vec::new();
+        unknown::find(json, "", MEMBERS, &mut unknown);
         let idempotency_key = text("idempotency_key", fields.idempotency_key)?;
         if idempotency_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
             return Err(option("idempotency_key", "\"\"", "must not be blank"));
+        }
+        if let Some(key) = &idempotency_key {
+            check_size("option \"idempotency_key\"", key)?;
         }
         let tags = match fields.tags {
             None => None,
@@ -60,6 +70,7 @@ impl StartOptions {
             tags,
             idempotency_key,
             respect_max_active_runs,
+            unknown,
         })
     }
 }
@@ -82,7 +93,7 @@ mod tests {
 
     #[test]
     fn absent_and_null_options_are_defaults() {
-        for json in ["{}", "null", r#"{"tags": null, "created_by": null, "other": 7}"#] {
+        for json in ["{}", "null", r#"{"tags": null, "created_by": null}"#] {
             assert_eq!(StartOptions::parse(json).unwrap(), StartOptions::default(), "{json}");
         }
     }
@@ -99,12 +110,19 @@ mod tests {
     }
 
     #[test]
+    fn members_that_mean_nothing_are_listed() {
+        let options = StartOptions::parse(r#"{"created_by": "me", "createdBy": "me"}"#).unwrap();
+        assert_eq!(options.unknown.len(), 1);
+    }
+
+    #[test]
     fn errors_name_the_option() {
         for json in [
             "[]",
             r#"{"created_by": 1}"#,
             r#"{"tags": ["a"]}"#,
             r#"{"idempotency_key": " "}"#,
+            &format!(r#"{{"idempotency_key": "{}"}}"#, "k".repeat(2001)),
             r#"{"respect_max_active_runs": 1}"#,
         ] {
             assert_eq!(StartOptions::parse(json).unwrap_err().sqlstate(), "22023", "{json}");

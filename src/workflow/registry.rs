@@ -86,7 +86,7 @@ pub fn find(session: &Session, name: &str, version: Option<&str>) -> Result<Opti
 /// As [`find`].
 ///
 /// # Errors
-/// 02000 for a workflow or a version that is not registered.
+/// P0002 for a workflow or a version that is not registered.
 pub fn require(session: &Session, name: &str, version: Option<&str>) -> Result<Definition> {
     match find(session, name, version)? {
         Some(definition) => Ok(definition),
@@ -199,7 +199,7 @@ thread_local! {
 /// ever has to be forgotten.
 ///
 /// # Errors
-/// 02000 when the document is gone, XX001 when it is not the one that the run started with.
+/// P0002 when the document is gone, 55000 when it is not the one that the run started with.
 pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Result<Rc<Program>> {
     let found = CACHE.with_borrow_mut(|cache| {
         cache.clock += 1;
@@ -214,10 +214,10 @@ pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Resu
         return Err(unknown(name, Some(version)));
     };
     if row.need::<String>(1)? != hash {
-        return Err(Error::Corrupt {
-            what: format!(
-                "workflow \"{name}\" version \"{version}\" has other content than its run"
-            ),
+        return Err(Error::WrongState {
+            what: format!("Workflow \"{name}\" version \"{version}\""),
+            rule: "was removed and registered with other content than its run has".to_owned(),
+            hint: Some("Register the former document again, or cancel the run.".into()),
         });
     }
     let document: Value = serde_json::from_str(&row.need::<Jsonb>(0)?.to_text())
@@ -284,7 +284,7 @@ pub fn list(session: &Session, name: Option<&str>) -> Result<Vec<Stored>> {
 /// One registered document, the one registered last unless a version is named.
 ///
 /// # Errors
-/// 02000 for an unknown one.
+/// P0002 for an unknown one.
 pub fn get(session: &Session, name: &str, version: Option<&str>) -> Result<Stored> {
     let wanted =
         |stored: &Stored| version.map_or(stored.latest, |version| stored.version == version);

@@ -69,7 +69,7 @@ pub fn create(session: &Session, new: &NewRun) -> Result<Uuid> {
 /// Moves a workflow run to a status and stores what is reported with it.
 ///
 /// # Errors
-/// 02000 for an unknown run, 55000 for a move that is not allowed, 22023 for a value that does not
+/// P0002 for an unknown run, 55000 for a move that is not allowed, 22023 for a value that does not
 /// fit the status.
 pub fn update_status(
     session: &Session,
@@ -104,7 +104,7 @@ pub fn update_status(
 /// A workflow run's row.
 ///
 /// # Errors
-/// 02000 for an unknown run.
+/// P0002 for an unknown run.
 pub fn get(session: &Session, id: Uuid) -> Result<WorkflowRunRow> {
     static GET: Statement =
         Statement::new("select w from absurd.workflow_run w where workflow_run_id = $1");
@@ -132,7 +132,7 @@ pub struct Filter<'a> {
 /// Lists workflow runs, newest first, a page at a time.
 ///
 /// # Errors
-/// 22023 for a limit below 1 or an unknown status, 02000 when the run to continue after is gone.
+/// 22023 for a limit below 1 or an unknown status, P0002 when the run to continue after is gone.
 pub fn list(session: &Session, filter: Filter) -> Result<Vec<WorkflowRunRow>> {
     if filter.limit < 1 {
         return Err(Error::invalid(format!("page_limit {}", filter.limit), "must be >= 1"));
@@ -196,7 +196,7 @@ pub struct Transition {
 /// Every change of a workflow run's status, oldest first.
 ///
 /// # Errors
-/// 02000 for an unknown run.
+/// P0002 for an unknown run.
 pub fn history(session: &Session, id: Uuid) -> Result<Vec<Transition>> {
     static HISTORY: Statement = Statement::new(
         "select changed_at, from_status, to_status, changed_by
@@ -226,7 +226,7 @@ pub fn history(session: &Session, id: Uuid) -> Result<Vec<Transition>> {
 /// joined meanwhile go last.
 ///
 /// # Errors
-/// 02000 for an unknown run, 55000 when it has ended otherwise.
+/// P0002 for an unknown run, 55000 when it has ended otherwise.
 pub fn cancel(session: &Session, id: Uuid, reason: Option<&str>) -> Result<i32> {
     static CANCEL: Statement = Statement::new(
         "update absurd.workflow_run

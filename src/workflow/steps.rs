@@ -69,7 +69,7 @@ fn check_visible(session: &Session, run: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// 42501 for a caller who may not read workflow runs.
-/// 02000 for a run that the database does not execute.
+/// P0002 for a run that the database does not execute.
 pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
     check_visible(session, run)?;
     let view = load::view(session, run)?;
@@ -248,7 +248,7 @@ pub fn progress(session: &Session, run: Uuid) -> Result<Option<Progress>> {
 /// document says, and the result keys of its root context as they are.
 ///
 /// # Errors
-/// 02000 for a run that the database does not execute.
+/// P0002 for a run that the database does not execute.
 pub fn context(session: &Session, run: Uuid) -> Result<String> {
     check_visible(session, run)?;
     let mut view = load::view(session, run)?;

@@ -60,7 +60,7 @@ fn queues(session: &Session) -> Result<Vec<QueueName>> {
 /// The tasks of a workflow run, by queue and the order in which they were enqueued.
 ///
 /// # Errors
-/// 02000 for an unknown workflow run.
+/// P0002 for an unknown workflow run.
 pub fn list(session: &Session, id: Uuid) -> Result<Vec<LinkedTask>> {
     check_exists(session, id)?;
     let mut tasks = Vec::new();
@@ -114,7 +114,7 @@ impl Progress {
 /// Counts a workflow run's tasks.
 ///
 /// # Errors
-/// 02000 for an unknown workflow run.
+/// P0002 for an unknown workflow run.
 pub fn progress(session: &Session, id: Uuid) -> Result<Progress> {
     check_exists(session, id)?;
     let mut progress = Progress::default();

@@ -34,7 +34,7 @@ pub fn claim(
 /// Completes a running run and its task.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is not running.
+/// AB001, AB002, 55000 or P0002 when the run is not running.
 pub fn complete(
     session: &Session,
     queue: &QueueName,
@@ -113,7 +113,7 @@ pub fn fail_many(
 /// Fails a run that is running or sleeping.
 ///
 /// # Errors
-/// AB001, AB002, 55000 or 02000 when the run is neither.
+/// AB001, AB002, 55000 or P0002 when the run is neither.
 pub fn fail(
     session: &Session,
     queue: &QueueName,
@@ -132,7 +132,7 @@ pub fn fail(
 /// it: a task that has ended is left alone.
 ///
 /// # Errors
-/// 02000 when no task and no run has the id.
+/// P0002 when no task and no run has the id.
 pub fn cancel(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
     let Some(target) = cancel::resolve(session, queue, id)? else { return Ok(false) };
     if target.followed {
@@ -146,7 +146,7 @@ pub fn cancel(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
 /// Retries a failed task, in place or as a new task.
 ///
 /// # Errors
-/// 02000 for an unknown task, 55000 for one that has not failed, whose workflow run takes no more, or
+/// P0002 for an unknown task, 55000 for one that has not failed, whose workflow run takes no more, or
 /// whose failure a step has taken note of; 22023 for too few attempts.
 pub fn retry(
     session: &Session,

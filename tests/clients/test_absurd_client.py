@@ -231,7 +231,7 @@ def test_complete_task(client, conn, queue, claimed):
 
 
 def test_complete_task_refusals(client, conn, queue):
-    refused("02000", "not found", client.complete_task, conn, uuid.uuid4())
+    refused("P0002", "not found", client.complete_task, conn, uuid.uuid4())
     _, run_id, _ = client.spawn_task(conn, "work", {})
     refused("55000", "is not currently running", client.complete_task, conn, run_id)
     assert states(conn, queue, run_id) == ("pending", "pending")
@@ -308,7 +308,7 @@ def test_cancel_task_that_has_ended(client, conn, queue, claimed):
 
 
 def test_cancel_task_that_is_unknown(client, conn):
-    refused("02000", "not found", client.cancel_task, conn, uuid.uuid4())
+    refused("P0002", "not found", client.cancel_task, conn, uuid.uuid4())
 
 
 # Leases and checkpoints ---------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_set_checkpoint_of_another_task(client, conn, queue, claimed):
     refused(
         "22023", "does not belong", client.set_checkpoint, conn, task_id, "step", {}, other_run
     )
-    refused("02000", "not found", client.set_checkpoint, conn, task_id, "step", {}, uuid.uuid4())
+    refused("P0002", "not found", client.set_checkpoint, conn, task_id, "step", {}, uuid.uuid4())
     assert table(conn, "c", queue) == []
 
 
@@ -870,7 +870,7 @@ def test_update_workflow_run_status_of_an_unknown_run(client, conn):
     client.update_workflow_run_status(conn, unknown, "running")
     with pytest.raises(psycopg.Error) as refusal:
         conn.execute("select absurd.update_workflow_run_status(%s, 'running')", (unknown,))
-    assert refusal.value.sqlstate == "02000"
+    assert refusal.value.sqlstate == "P0002"
 
 
 # The module's functions ---------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_error_in_a_savepoint_leaves_the_transaction_usable(conn, queue, claimed
         with pytest.raises(psycopg.Error) as caught:
             with conn.transaction():
                 conn.execute("select absurd.complete_run(%s, %s)", (queue, uuid.uuid4()))
-        assert caught.value.sqlstate == "02000"
+        assert caught.value.sqlstate == "P0002"
         conn.execute("select absurd.complete_run(%s, %s)", (queue, run_id))
     assert states(conn, queue, run_id) == ("completed", "completed")
 
@@ -190,10 +190,10 @@ def test_unknown_queue_of_a_policy(conn, query):
         ("select absurd.complete_run('{q}', null)", "22004", "run_id"),
         ("select absurd.extend_claim('{q}', gen_random_uuid(), 0)", "22023",
          "extend_by must be > 0"),
-        ("select absurd.extend_claim('{q}', gen_random_uuid(), 5)", "02000", "not found"),
-        ("select absurd.complete_run('{q}', gen_random_uuid())", "02000", "not found"),
-        ("select absurd.cancel_task('{q}', gen_random_uuid())", "02000", "not found"),
-        ("select absurd.retry_task('{q}', gen_random_uuid())", "02000", "not found"),
+        ("select absurd.extend_claim('{q}', gen_random_uuid(), 5)", "P0002", "not found"),
+        ("select absurd.complete_run('{q}', gen_random_uuid())", "P0002", "not found"),
+        ("select absurd.cancel_task('{q}', gen_random_uuid())", "P0002", "not found"),
+        ("select absurd.retry_task('{q}', gen_random_uuid())", "P0002", "not found"),
         ("select absurd.cleanup_tasks('{q}', -1)", "22023", "ttl_seconds"),
         ("select absurd.cleanup_events('{q}', 1, 0)", "22023", "limit"),
         ("select absurd.emit_event('{q}', ' ')", "22023", "event"),
@@ -201,14 +201,14 @@ def test_unknown_queue_of_a_policy(conn, query):
         ("select absurd.set_queue_policy('{q}', '{{\"colour\": 1}}')", "22023", "colour"),
         ("select absurd.set_queue_policy('{q}', '{{\"cleanup_limit\": 0}}')", "22023",
          "cleanup_limit"),
-        ("select absurd.get_workflow_run(gen_random_uuid())", "02000", "not found"),
+        ("select absurd.get_workflow_run(gen_random_uuid())", "P0002", "not found"),
         ("select absurd.create_workflow_run('Bad', '1')", "22023", "Bad"),
         ("select absurd.create_workflow_run(null, '1')", "22004", "workflow_name"),
         ("select absurd.create_workflow_run('good', '1__2')", "22023", "1__2"),
-        ("select absurd.cancel_workflow_run(gen_random_uuid())", "02000", "not found"),
-        ("select absurd.workflow_run_tasks(gen_random_uuid())", "02000", "not found"),
-        ("select absurd.workflow_run_history(gen_random_uuid())", "02000", "not found"),
-        ("select absurd.workflow_run_progress(gen_random_uuid())", "02000", "not found"),
+        ("select absurd.cancel_workflow_run(gen_random_uuid())", "P0002", "not found"),
+        ("select absurd.workflow_run_tasks(gen_random_uuid())", "P0002", "not found"),
+        ("select absurd.workflow_run_history(gen_random_uuid())", "P0002", "not found"),
+        ("select absurd.workflow_run_progress(gen_random_uuid())", "P0002", "not found"),
         ("select absurd.list_workflow_runs(page_limit => 0)", "22023", "page_limit"),
         ("select absurd.parse_workflow_step_name('a__b')", "22023", "a__b"),
     ],

@@ -233,7 +233,7 @@ def test_a_task_cannot_join_a_run_that_has_ended(conn):
     assert refusal.value.sqlstate == "55000"
     with pytest.raises(psycopg.Error) as refusal:
         client.spawn_task(conn, "extract_data", {}, headers={"workflow_run_id": str(uuid.uuid4())})
-    assert refusal.value.sqlstate == "02000"
+    assert refusal.value.sqlstate == "P0002"
     assert len(table(conn, "t", "workflow_queue")) == before
 
 

@@ -186,7 +186,7 @@ INTENDED = (
     ),
     Entry(
         "operand refused under its own code",
-        "A4: no such row is 02000, the wrong state 55000, AB001 and AB002 for all six verbs of a "
+        "A4: no such row is P0002, the wrong state 55000, AB001 and AB002 for all six verbs of a "
         "worker; D8, D9, D11",
         refused(rules.operand_errors),
     ),

@@ -204,7 +204,7 @@ def operand_errors(step):
         run_at, task_at = RUN_AT[step.verb]
         run = step.before.row(queue, "r", step.arg(run_at))
         if run is None:
-            return {"02000"}
+            return {"P0002"}
         codes = set()
         if task_at is not None and step.arg(task_at) not in (run["task_id"], run["run_id"]):
             codes.add("22023")
@@ -214,7 +214,7 @@ def operand_errors(step):
     if step.verb in ("retry_task", "cancel_task"):
         task = step.before.row(queue, "t", step.arg(1))
         if task is None:
-            return {"02000"}
+            return {"P0002"}
         if step.verb == "retry_task":
             if task["state"] != "failed":
                 return {"55000"}

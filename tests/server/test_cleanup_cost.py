@@ -6,6 +6,8 @@ import pytest
 
 HISTORY = 1_000_000
 BATCH = 1000
+ATTEMPTS = 40
+OPEN = 500
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,60 @@ def test_by_policy(history):
     rows = history.execute("select * from absurd.cleanup_all_queues()").fetchall()
     history.execute("rollback")
     assert rows == [("large", BATCH, 0), ("small", BATCH, 0)]
+
+
+@pytest.fixture(params=["on", "off"])
+def direct(conn, request):
+    conn.execute("select set_config('absurd.direct', %s, false)", (request.param,))
+    return conn
+
+
+def attempt(conn, queue):
+    """Claims all that is ready, and fails it; the tasks are tried again at once."""
+    conn.execute(
+        """with claimed as materialized (select run_id from absurd.claim_task(%s, 'worker', 600, 10000))
+           select absurd.fail_runs(%s, array(select run_id from claimed))""",
+        (queue, queue),
+    )
+
+
+def some_old_tasks(conn, queue):
+    conn.execute("select count(*) from absurd.spawn_tasks(%s, (select jsonb_agg('{\"task_name\": \"old\"}'::jsonb) from generate_series(1, 100)))", (queue,))
+    conn.execute("select absurd.complete_runs(%s, array(select run_id from absurd.claim_task(%s, 'worker', 600, 100)))", (queue, queue))
+
+
+def test_failed_attempts_of_open_tasks_are_not_in_the_way(direct):
+    cost = {}
+    for queue, tasks in (("few", 0), ("many", OPEN)):
+        direct.execute("select absurd.create_queue(%s)", (queue,))
+        direct.execute("select count(absurd.spawn_task(%s, 'open', '1')) from generate_series(1, %s)", (queue, tasks))
+        for _ in range(ATTEMPTS if tasks else 0):
+            attempt(direct, queue)
+        assert direct.execute(f"select count(*) from absurd.r_{queue} where state = 'failed'").fetchone() == (tasks * ATTEMPTS,)
+        # The open tasks wait elsewhere.
+        direct.execute(f"update absurd.r_{queue} set available_at = 'infinity' where state = 'pending'")
+        some_old_tasks(direct, queue)
+        direct.execute(f"vacuum analyze absurd.r_{queue}, absurd.t_{queue}")
+        cost[queue] = blocks(direct, f"select absurd.cleanup_tasks('{queue}', 0)")
+        assert direct.execute(f"select count(*) from absurd.t_{queue}").fetchone() == (tasks,)
+        direct.execute("select absurd.drop_queue(%s)", (queue,))
+    assert cost["many"] <= 2 * cost["few"] + 100, cost
+
+
+def test_attempts_that_a_client_wrote_are_stepped_over_once(direct):
+    direct.execute("select absurd.create_queue('written')")
+    direct.execute("select count(absurd.spawn_task('written', 'open', '1')) from generate_series(1, %s)", (OPEN,))
+    direct.execute(
+        """insert into absurd.r_written (run_id, task_id, attempt, state, available_at, failed_at)
+           select gen_random_uuid(), task_id, -n, 'failed', now(), now() - interval '1 day'
+             from absurd.t_written, generate_series(1, 18) n"""
+    )
+    direct.execute("update absurd.r_written set available_at = 'infinity' where state = 'pending'")
+    costs = []
+    for _ in range(2):
+        some_old_tasks(direct, "written")
+        direct.execute("vacuum analyze absurd.r_written, absurd.t_written")
+        costs.append(blocks(direct, "select absurd.cleanup_tasks('written', 0)"))
+        assert direct.execute("select count(*) from absurd.t_written").fetchone() == (OPEN,)
+    assert costs[1] < costs[0] / 5, costs
+    direct.execute("select absurd.drop_queue('written')")

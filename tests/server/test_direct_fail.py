@@ -36,7 +36,7 @@ CASES = {
     "ended": ("{}", "select absurd.complete_run('q', %(run)s)", "'1'", "completed 55000"),
     "cancelled": ("{}", "select absurd.cancel_task('q', %(task)s)", "'1'", "cancelled AB001"),
     "failed": ('{"max_attempts": 1}', "select absurd.fail_run('q', %(run)s, '0')", "'1'", "failed AB002"),
-    "no such run": ("{}", "delete from absurd.r_q where run_id = %(run)s", "'1'", "running 02000"),
+    "no such run": ("{}", "delete from absurd.r_q where run_id = %(run)s", "'1'", "running P0002"),
     "attempts as high as they go": ("{}", "update absurd.r_q set attempt = 2147483647 where run_id = %(run)s", "'1'", "running 22003"),
 }
 
@@ -249,4 +249,4 @@ def test_a_wait_that_comes_while_the_run_is_had_goes(connect, conn, queue):
 def test_an_unknown_run_is_refused(conn, queue):
     with pytest.raises(psycopg.Error) as error:
         conn.execute("select absurd.fail_run('q', %s, '1')", (uuid.UUID(int=1),))
-    assert error.value.sqlstate == "02000"
+    assert error.value.sqlstate == "P0002"

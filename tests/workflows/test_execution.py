@@ -87,7 +87,7 @@ def test_stored_documents_are_listed(conn, queue):
     query = "select workflow_version, document -> 'tasks' ? 's1' from absurd.get_workflow(%s, %s)"
     assert conn.execute(query, (name, None)).fetchone() == ("0", True)
     assert conn.execute(query, (name, "1")).fetchone() == ("1", False)
-    refused("02000", lambda: conn.execute(query, (name, "2")), name)
+    refused("P0002", lambda: conn.execute(query, (name, "2")), name)
 
 
 # Starting ------------------------------------------------------------------------------------
@@ -124,19 +124,19 @@ def test_options_of_start(conn, queue):
 @pytest.mark.parametrize(
     "call, sqlstate",
     [
-        ("start_workflow('no_such')", "02000"),
+        ("start_workflow('no_such')", "P0002"),
         ("start_workflow(null)", "22004"),
-        ("start_workflow('{name}', '7')", "02000"),
+        ("start_workflow('{name}', '7')", "P0002"),
         ("start_workflow('{name}', null, '[]')", "22023"),
         ("start_workflow('{name}', null, '{{}}', 'nowhere')", "42P01"),
         ("start_workflow('{name}', null, '{{}}', null, '{{\"tags\": 1}}')", "22023"),
-        ("workflow_run_steps('00000000-0000-0000-0000-000000000000')", "02000"),
+        ("workflow_run_steps('00000000-0000-0000-0000-000000000000')", "P0002"),
         ("workflow_run_context(null)", "22004"),
-        ("pause_workflow('no_such')", "02000"),
+        ("pause_workflow('no_such')", "P0002"),
         ("advance_timers('nowhere')", "42P01"),
         ("advance_timers(null, 0)", "22023"),
         ("run_schedules(null)", "22004"),
-        ("workflow_diagram('no_such')", "02000"),
+        ("workflow_diagram('no_such')", "P0002"),
     ],
 )
 def test_wrong_arguments(conn, queue, call, sqlstate):
@@ -246,7 +246,7 @@ def test_dynamic_items(conn, queue):
     add([2, 3])
     assert worker.paths() == ["each[1]/s1", "each[2]/s1"]
     refused("22023", lambda: add({"not": "a list"}))
-    refused("02000", lambda: add([1], "nowhere"))
+    refused("P0002", lambda: add([1], "nowhere"))
     refused("55000", lambda: add([1], "each[0]/s1"))
     for place in range(3):
         worker.complete(f"each[{place}]/s1", place)

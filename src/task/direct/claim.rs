@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::pg::Session;
 use crate::pg::direct::{Access, Key, Layout, Table, Which};
 use crate::queue::QueueName;
+use crate::queue::week::Week;
 use crate::queue::rows::{ATTEMPTS, LEASES, READY, RULES, runs};
 use crate::task::sweep::Overdue;
 
@@ -45,6 +46,20 @@ pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
 pub fn below(session: &Session, queue: &QueueName, priority: i16) -> Result<Option<Option<i16>>> {
     let Some((runs, _)) = open(session, queue)? else { return Ok(None) };
     session.with_snapshot(|| first_priority(&runs, &[Key::below(1, priority)]))
+}
+
+/// As [`below`], of one week, and of all priorities when there is none to be below.
+///
+/// # Errors
+/// Postgres's own.
+pub fn highest_of(
+    session: &Session,
+    week: &Week,
+    below: Option<i16>,
+) -> Result<Option<Option<i16>>> {
+    let Some(runs) = week.runs(session)? else { return Ok(None) };
+    let keys: Vec<Key> = below.map(|below| Key::below(1, below)).into_iter().collect();
+    session.with_snapshot(|| first_priority(&runs, &keys))
 }
 
 fn first_priority(runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {

@@ -47,7 +47,8 @@ static NEXT: Statement = Statement::new(
 );
 
 impl Front {
-    /// Looks, for others too if this call was chosen to.
+    /// Looks, for others too if this call was chosen to. Returns whether it did: of several calls that want to
+    /// look at all weeks of a queue, one may.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -56,28 +57,54 @@ impl Front {
         session: &Session,
         queue: &QueueName,
         chosen: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if chosen {
             // Whoever was chosen before has written down what it found and taken the notes that led to it.
             self.adopt(session, queue)?;
         }
-        let (began, clock) = (session.blocks_looked_at(), Instant::now());
-        let searched = session.blocks_searched();
-        let now = session.now();
-        let latest = now.plus_seconds(-MARGIN);
-        let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
         // Before the line is opened: a run that was noted may lie in a week that is new.
         let behind = match chosen {
             true => behind::take(session, queue)?,
             false => behind::noted(session, queue)?,
         };
+        let has_looked = match self.of_weeks {
+            true => self.look_at_weeks(session, queue, chosen, &behind)?,
+            false => self.look_through(session, queue, chosen, &behind).map(|()| true)?,
+        };
+        if !has_looked {
+            behind::note(session, queue, &behind[..if chosen { behind.len() } else { 0 }])?;
+            return Ok(false);
+        }
+        let now = session.now();
+        self.looks += 1;
+        (self.as_of, self.tried_at) = (Some(now), None);
+        self.floors.sort_unstable_by_key(|floor| Reverse(floor.priority));
+        if chosen {
+            self.publish(session, queue, now)?;
+            self.written_at = Some(now);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn look_through(
+        &mut self,
+        session: &Session,
+        queue: &QueueName,
+        chosen: bool,
+        behind: &[Timestamp],
+    ) -> Result<()> {
+        let (began, clock) = (session.blocks_looked_at(), Instant::now());
+        let searched = session.blocks_searched();
+        let now = session.now();
+        let latest = now.plus_seconds(-MARGIN);
+        let is_first = !self.floors.iter().any(|floor| floor.span.is_near());
         let line = Line::open(session, queue)?;
         let is_of_weeks = provision::is_partitioned(queue)?;
         let is_whole = line.is_none() || is_first || self.is_whole_due(now, chosen);
         match &line {
             Some(line) => {
                 let horizon = is_of_weeks.then(|| now.plus_seconds(self.late() + HORIZON));
-                self.look_along(line, Reach { now, latest, horizon }, is_whole, &behind)?;
+                self.look_along(line, Reach { now, latest, horizon }, is_whole, behind)?;
             }
             None => self.look_at_all(session, queue, latest, is_of_weeks)?,
         }
@@ -94,13 +121,6 @@ impl Front {
             self.near_seconds = seconds;
         } else if is_first {
             self.near_seconds = 0.0;
-        }
-        self.looks += 1;
-        (self.as_of, self.tried_at) = (Some(now), None);
-        self.floors.sort_unstable_by_key(|floor| Reverse(floor.priority));
-        if chosen {
-            self.publish(session, queue, now)?;
-            self.written_at = Some(now);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod floor;
 mod look;
 mod span;
 mod stored;
+mod weeks;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -79,6 +80,8 @@ thread_local! {
 pub struct Front {
     /// One a priority, highest first.
     floors: Vec<Floor>,
+    /// Whether the queue is one of weeks: no claim looks at all of them then if it can be helped.
+    of_weeks: bool,
     /// Runs that stand behind them, in the line's order, and when they were last offered.
     strays: Rc<[Standing]>,
     /// Those that are not offered again before the next look.
@@ -148,14 +151,23 @@ fn is_used(session: &Session) -> bool {
 
 impl Front {
     /// Where claims of the queue begin, if this backend knows it to be costly.
-    pub fn recall(session: &Session, queue: &QueueName) -> Option<Self> {
+    ///
+    /// # Errors
+    /// Those of the catalogue's cache.
+    pub fn recall(session: &Session, queue: &QueueName) -> Result<Option<Self>> {
+        if !is_used(session) {
+            return Ok(None);
+        }
         let found = FRONTS.with_borrow(|fronts| {
             if fronts.is_empty() { None } else { fronts.get(queue.as_str()).cloned() }
         });
-        let front = found.filter(|_| is_used(session))?;
+        let of_weeks = Self::of_weeks(queue)?;
+        let Some(front) = found.filter(|front| front.of_weeks == of_weeks.is_some()) else {
+            return Ok(of_weeks);
+        };
         // What was rolled back may have taken runs, and a clock that was set back makes all of it void.
         let is_void = front.aborts != aborts::count() || front.as_of > Some(session.now());
-        Some(if is_void { front.anew() } else { front })
+        Ok(Some(if is_void { front.anew() } else { front }))
     }
 
     /// Keeps it for the next claim, unless the queue has become an ordinary one.
@@ -168,11 +180,12 @@ impl Front {
 
     /// The same with nothing found yet.
     fn anew(&self) -> Self {
-        Self { looks: self.looks, ..Self::default() }
+        let Self { looks, of_weeks, .. } = *self;
+        Self { looks, of_weeks, ..Self::default() }
     }
 
     fn is_calm(&self) -> bool {
-        self.whole.blocks <= CALM + CALM_EACH * self.floors.len() as i64
+        !self.of_weeks && self.whole.blocks <= CALM + CALM_EACH * self.floors.len() as i64
     }
 
     fn remember(mut self, queue: &QueueName) {
@@ -205,11 +218,14 @@ impl Front {
             return Ok(Some(false));
         }
         let chosen = lock::front(queue.as_str())?;
-        let looks = chosen || !is_within(self.as_of, self.late(), now);
-        if looks {
-            self.look(session, queue, chosen)?;
+        if !chosen && is_within(self.as_of, self.late(), now) {
+            return Ok(Some(false));
         }
-        Ok(Some(looks))
+        let has_looked = self.look(session, queue, chosen)?;
+        if !has_looked {
+            self.guess(session, queue)?;
+        }
+        Ok(Some(has_looked))
     }
 
     fn holds(&self) -> f64 {
@@ -235,9 +251,9 @@ impl Front {
             // A backend whose claims all come back short must not leave it to others to write it down.
             let is_old = !is_within(self.written_at, self.holds(), session.now());
             let chosen = is_old && lock::front(queue.as_str())?;
-            self.look(session, queue, chosen)?;
+            return self.look(session, queue, chosen);
         }
-        Ok(can_be_afforded)
+        Ok(false)
     }
 
     /// From where on something may be overdue; none when nothing is.
@@ -250,7 +266,8 @@ impl Front {
         self.is_overdue = false;
     }
 
-    /// Hands out ready runs, and notes where it ended.
+    /// Hands out ready runs, and notes where it ended. Returns whether those of another week come next, which
+    /// are looked for only if `all` says so.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -259,8 +276,10 @@ impl Front {
         session: &Session,
         queue: &QueueName,
         offer: &Offer,
+        all: bool,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut is_next_of_another_week = false;
         let latest = session.now().plus_seconds(-MARGIN);
         let tries = self.tries_strays(session.now());
         for place in 0..self.floors.len() {
@@ -272,24 +291,32 @@ impl Front {
                 break;
             }
             let floor = &mut self.floors[place];
-            let mut last = None;
+            let (mut last, mut is_told) = (None, false);
             if let Some(week) = floor.week(queue)? {
                 let until = floor.until;
-                last = offer.hand_out_of(session, &week, floor.place(), until, claimed)?.0.last;
+                let (handed, is_all) =
+                    offer.hand_out_of(session, &week, floor.place(), until, claimed)?;
+                is_told = !all && is_all;
+                last = handed.last;
             }
-            if !offer.is_met(claimed) {
+            if !offer.is_met(claimed) && is_told {
+                is_next_of_another_week = floor.until <= session.now();
+            } else if !offer.is_met(claimed) {
                 let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
                 last = handed.last.or(last);
                 floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
             floor.since = ended.min(latest).max(floor.since);
+            if is_next_of_another_week {
+                break;
+            }
         }
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
             self.offer_strays(session, queue, offer, None, claimed)?;
         }
-        Ok(())
+        Ok(is_next_of_another_week)
     }
 
     /// Whether it is time to offer the strays again: those that were held may have become free.

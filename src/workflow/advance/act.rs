@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::workflow::bounds::MAX_KEY;
+use crate::error::MAX_KEY;
 use crate::workflow::expression::truthy;
 use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;

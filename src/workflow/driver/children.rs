@@ -7,7 +7,7 @@ use super::carry::NewChild;
 use super::rows::int;
 use super::start::{self, NewExecution, Origin};
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::Jsonb;
 use crate::pg::plan::{Own, Statement};
@@ -20,14 +20,13 @@ use crate::workflow::stimulus::Stimulus;
 /// with, else in its parent's.
 ///
 /// # Errors
-/// XX001 for a workflow that the interpreter found a moment ago and that is gone.
+/// P0002 for a workflow that was removed a moment ago.
 pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()> {
     let session = drive.session;
     let found = registry::find(session, &child.workflow, child.version.as_deref())?;
     let Some(definition) = found else {
-        return Err(Error::Corrupt {
-            what: format!("workflow \"{}\" vanished while a child was started", child.workflow),
-        });
+        // The interpreter found it a moment ago.
+        return Err(registry::unknown(&child.workflow, child.version.as_deref()));
     };
     let prefix = view.scope(child.step.scope)?.path.clone();
     let path = prefix + &view.program.node(child.step.node).id;

@@ -41,7 +41,7 @@ static FOLLOWERS: Statement = Statement::new(concat!(
 /// A run with its program.
 ///
 /// # Errors
-/// 02000 for a run that the database does not execute.
+/// P0002 for a run that the database does not execute.
 pub fn view(session: &Session, run: Uuid) -> Result<View<'_>> {
     if let Some(view) = direct::view(session, run)? {
         return Ok(view);

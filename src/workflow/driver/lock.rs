@@ -31,7 +31,7 @@ static ROOT: Statement =
 /// Waits for the root and takes it until the transaction ends; returns the transition's number.
 ///
 /// # Errors
-/// 02000 when the run is gone; 40001 under a snapshot that is older than the root's last transition.
+/// P0002 when the run is gone; 40001 under a snapshot that is older than the root's last transition.
 pub fn take(session: &Session, root: Uuid) -> Result<i64> {
     let found = session.run(&TAKE, &Own, params![root])?.first();
     found.map_or_else(|| Err(gone(root)), |row| row.need(0))

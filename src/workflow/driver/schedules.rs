@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::admit;
 use super::start::{self, NewExecution};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, catalog, ereport};
@@ -132,7 +132,7 @@ fn set(
 /// only with catchup.
 ///
 /// # Errors
-/// 02000 for an unknown workflow.
+/// P0002 for an unknown workflow.
 pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
     catalog::require("workflow_schedule", catalog::UPDATE)?;
     let Some(row) = load(session, workflow)? else {
@@ -166,12 +166,14 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
         let workflow: String = row.need(0)?;
         let Some(queue) = row.get::<String>(1)? else { continue };
         // Those in other queues are left to who may spawn tasks there, and nobody waits for this role.
-        let is_allowed = match QueueName::parse(Some(&queue)) {
-            Ok(name) => access::allows(&name, &access::SPAWN)?,
-            Err(_) => false,
-        };
-        if !is_allowed {
-            continue;
+        let name = QueueName::parse(Some(&queue))?;
+        match access::require(&name, &access::SPAWN) {
+            Ok(()) => {}
+            Err(Error::Denied { .. }) => continue,
+            Err(error) => {
+                ereport::warn(error)?;
+                continue;
+            }
         }
         let values = params![workflow.as_str(), queue.as_str(), session.now()];
         let Some(row) = session.run(&TAKE, &Own, values)?.first() else { continue };
@@ -182,8 +184,8 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
         })?;
         match outcome {
             Ok(runs) => created += runs,
-            Err(crate::error::Error::Postgres(caught)) if caught.is("57014") => {
-                return Err(crate::error::Error::Postgres(caught));
+            Err(Error::Postgres(caught)) if caught.is("57014") => {
+                return Err(Error::Postgres(caught));
             }
             Err(error) => ereport::warn(error)?,
         }

@@ -120,7 +120,7 @@ static BY_KEY: Statement = Statement::new(
 /// Starts a run of a registered workflow, the version registered last unless one is named.
 ///
 /// # Errors
-/// 42501 for who may not create workflow runs, or spawn tasks in the queue; 02000 for an unknown workflow,
+/// 42501 for who may not create workflow runs, or spawn tasks in the queue; P0002 for an unknown workflow,
 /// 22004 without a queue, 42P01 for an unknown queue.
 pub fn run(
     session: &Session,
@@ -216,7 +216,7 @@ static VISIBLE: Statement =
 /// takes.
 ///
 /// # Errors
-/// 42501 when it may not; 02000 for a run that it does not see.
+/// 42501 when it may not; P0002 for a run that it does not see.
 pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
     catalog::require("workflow_run", catalog::UPDATE)?;
     let Some(row) = session.run(&VISIBLE, &Global, params![run])?.first() else {
@@ -252,7 +252,7 @@ static SCOPES: Statement = Statement::new(
 /// Adds items to a running dynamic foreach of a run, named by the step's path.
 ///
 /// # Errors
-/// 42501 for a caller who may not update workflow runs; 02000 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
+/// 42501 for a caller who may not update workflow runs; P0002 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
 pub fn add_items(
     session: &Session,
     run: Uuid,

@@ -248,8 +248,11 @@ impl Host for View<'_> {
             return Ok(Rc::clone(scope));
         }
         let found = self.ask(&SCOPE, params![self.run.id, rows::int(id.0)])?;
-        self.scopes_of(found)?.pop().ok_or_else(|| Error::Corrupt {
-            what: format!("workflow run \"{}\" has no scope {}", self.run.id, id.0),
+        // Its run may be one of a tree, and have been deleted since its record was read.
+        self.scopes_of(found)?.pop().ok_or_else(|| Error::Vanished {
+            what: "Workflow run",
+            key: self.run.id.to_string(),
+            queue: self.run.queue.as_str().to_owned(),
         })
     }
 

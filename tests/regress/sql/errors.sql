@@ -20,7 +20,7 @@ exception
     when sqlstate 'AB002' then return 'failed';
     when sqlstate 'AB003' then return 'strategy';
     when undefined_table then return 'undefined table';
-    when sqlstate '02000' then return 'no such row';
+    when sqlstate 'P0002' then return 'no such row';
     when object_not_in_prerequisite_state then return 'state';
     when invalid_parameter_value then return 'value';
     when null_value_not_allowed then return 'null';
@@ -97,6 +97,29 @@ select pg_temp.try($$select * from absurd.claim_task('errors "no" ''where''', 'w
 drop table absurd."e_errors cancelled";
 select pg_temp.try($$select absurd.emit_event('errors cancelled', 'e')$$);
 select absurd.drop_queue('errors cancelled');
+
+-- Names that end in an index are refused in our words before anything is written, however little they compress.
+create temp table long as select string_agg(md5(g::text), '' order by g) as text from generate_series(1, 80) g;
+select task_id as long_task, run_id as long_run from absurd.spawn_task('errors', 'long', '{}') \gset
+update absurd.r_errors set state = 'running' where run_id = :'long_run';
+create temp table takers (place serial, call text);
+insert into takers (call) values ('emit_event(Q, N)'), ('emit_events(Q, array[''short'', N])'), ('set_task_checkpoint_state(Q, T, N, ''1'', R)'), ('save_checkpoint_for_run(Q, R, N, ''1'')'),
+    ('get_task_checkpoint_state(Q, T, N)'), ('await_event(Q, T, R, N, ''short'')'), ('await_event(Q, T, R, ''step'', N)');
+select call, length, pg_temp.try('select count(*) from absurd.' || replace(replace(replace(replace(call, 'N', quote_literal(left(text, length))), 'Q', '''errors'''), 'T,', quote_literal(:'long_task') || ','), 'R', quote_literal(:'long_run')))
+  from long, unnest('{2001,2000}'::int[]) length, takers order by length desc, place;
+select length(event_name) from absurd.e_errors order by 1;
+select length, pg_temp.try(format('select absurd.create_workflow_run(%L, ''1'')', left('a' || text, length))) from long, unnest('{500,501}'::int[]) length;
+-- A message shows the beginning of a value, and ends.
+create temp table shown as select pg_temp.try(call) as message from long,
+  lateral (values (format('select absurd.create_queue(%L)', repeat('🦀', 5000))), (format('select absurd.spawn_task(''errors'', ''n'', ''{}'', %L)', to_jsonb(repeat(text, 9)))),
+                  (format('select absurd.spawn_task(''errors'', ''n'', ''{}'', %L)', jsonb_build_object('retry_strategy', text))),
+                  (format('select absurd.spawn_tasks(''errors'', %L)', jsonb_build_array(repeat(text, 9)))), (format('select absurd.get_workflow(%L)', text)),
+                  (format('select absurd.set_queue_policy(''errors'', %L)', jsonb_build_object(text, 1))),
+                  (format('select absurd.register_workflow(%L)', jsonb_build_object('name', text))), (format('select * from absurd.list_workflow_runs(status => array[%L])', text))) c (call);
+select octet_length(message) < 600 as short, message ~ '^[0-9A-Z]{5} .*[.]{3}' as cut, left(message, 60) from shown;
+-- Settings of ours that do not exist are refused, from PostgreSQL 15 on.
+select current_setting('server_version_num')::int < 150000 or pg_temp.try($$set absurd.no_such_setting = 1$$) ~ '^42602' as refused;
+select absurd.cancel_task('errors', :'long_task');
 
 -- What is no JSON, no UUID, no number never reaches us.
 select pg_temp.try($$select * from absurd.spawn_task('errors', 'n', 'not json')$$);

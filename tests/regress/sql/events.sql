@@ -151,6 +151,23 @@ select run_id as run2, attempt from absurd.claim_task('ev', 'w', 600) \gset
 select :attempt as attempt, should_suspend, payload from absurd.await_event('ev', :'task', :'run2', 'a', 'never');
 select absurd.complete_run('ev', :'run2');
 select pg_temp.try(format('select * from absurd.await_event(''ev'', %L, %L, ''a'', ''by hand'')', :'task', :'run2'));
+-- Several attempts at a task wait at one step, as clients leave them that register waits by hand: all wake, and the newest has the checkpoint.
+create temp table attempts (run uuid, task uuid, attempt int);
+insert into attempts select gen_random_uuid(), :'task', n from generate_series(11, 13) n;
+insert into absurd.r_ev (run_id, task_id, attempt, state, available_at, wake_event) select run, task, attempt, 'sleeping', 'infinity', 'shared' from attempts;
+insert into absurd.w_ev (task_id, run_id, step_name, event_name) select task, run, step, 'shared' from attempts, unnest('{s,also}'::text[]) step where attempt < 13 or step = 'also';
+select absurd.emit_event('ev', 'shared', '"for all"');
+select absurd.emit_event('ev', 'shared', '"again"');
+select attempt, state, wake_event, event_payload from absurd.r_ev join attempts using (attempt) where run_id = run order by 1;
+select checkpoint_name, c.state, attempt from absurd.c_ev c join attempts on run = owner_run_id order by 1;
+select count(*) as waits from absurd.w_ev where event_name = 'shared';
+-- One that waits alone does not write over a newer attempt's.
+update absurd.r_ev set state = 'sleeping', wake_event = 'alone', event_payload = null where attempt = 11;
+insert into absurd.w_ev (task_id, run_id, step_name, event_name) select task, run, 's', 'alone' from attempts where attempt = 11;
+select absurd.emit_events('ev', array['alone'], array['"late"']::jsonb[]);
+select checkpoint_name, c.state, attempt from absurd.c_ev c join attempts on run = owner_run_id where checkpoint_name = 's';
+select state, event_payload from absurd.r_ev where attempt = 11;
+delete from absurd.r_ev where attempt > 10;
 -- Every event that has a row was emitted.
 select event_name from absurd.e_ev order by event_name collate "C";
 select absurd.drop_queue('ev');

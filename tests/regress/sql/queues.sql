@@ -28,11 +28,15 @@ select count(*) from pg_class c, names where relnamespace = 'absurd'::regnamespa
 
 -- Names that are refused.
 select pg_temp.try($$select absurd.create_queue('')$$);
-select pg_temp.try($$select absurd.create_queue(E' \t\n')$$);
 select pg_temp.try($$select absurd.create_queue(repeat('x', 58))$$);
 select pg_temp.try($$select absurd.create_queue(repeat('🦀', 15))$$);
 select pg_temp.try($$select absurd.validate_queue_name(repeat('x', 58))$$);
-select pg_temp.try($$select absurd.validate_queue_name('  ')$$);
+select pg_temp.try($$select absurd.validate_queue_name('')$$);
+-- White space is a name like others.
+select absurd.create_queue(E' \t\n'), absurd.create_queue('   ');
+select quote_literal(queue_name), (select count(*) from absurd.spawn_task(queue_name, 'n', '{}')) as spawned, (select count(*) from absurd.claim_task(queue_name, 'w')) as claimed
+  from absurd.list_queues() where btrim(queue_name, E' \t\n') = '' order by 1;
+select absurd.drop_queue(E' \t\n'), absurd.drop_queue('   ');
 
 -- Again: no effect. Another mode: refused. Modes are known words.
 select absurd.create_queue('queues a');

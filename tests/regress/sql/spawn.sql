@@ -37,7 +37,7 @@ select run_id as run from absurd.spawn_task('spawn', 'at', '{}', '{"available_at
 select state, available_at from absurd.r_spawn where run_id = :'run';
 select count(*) from absurd.claim_task('spawn', 'w', 30, 100) where task_name in ('at', 'full');
 
--- Options that are null or unknown are left alone.
+-- Options that are null or unknown are left alone. What is unknown is named, once.
 select attempt, created from absurd.spawn_task('spawn', 'nulls', '{}', '{"headers": null, "retry_strategy": null, "max_attempts": null, "cancellation": null, "idempotency_key": null, "workflow_run_id": null, "available_at": null, "delay_seconds": null, "tenant_id": null, "priority": null, "unknown": true}');
 select attempt, created from absurd.spawn_task('spawn', 'nulls', '{}', null);
 
@@ -73,6 +73,18 @@ select pg_temp.try(format('select attempt, created from absurd.spawn_task(''spaw
   from (values ('{"max_attempts": 1}'), ('{"max_attempts": 2147483647}'), ('{"cancellation": {}}'), ('{"cancellation": {"max_delay": 0, "max_duration": null}}'),
                ('{"retry_strategy": {}}'), ('{"retry_strategy": {"kind": "fixed", "base_seconds": 0}}'), ('{"retry_strategy": {"kind": "fixed", "base_seconds": 86400}}'),
                ('{"retry_strategy": {"kind": "exponential", "base_seconds": 1, "factor": 0, "max_seconds": 0}}'), ('{"delay_seconds": 0}')) v (options);
+
+-- What nobody reads is named with what was probably meant, wherever it stands; once a session.
+select attempt from absurd.spawn_task('spawn', 'misspelt', '{}', '{"maxAttempts": 3, "idempotencyKey": "k", "retry_strategy": {"kind": "fixed", "baseSeconds": 1}, "cancellation": {"max_delays": 5}, "headers": {"max_attempt": 1}}');
+select attempt from absurd.spawn_task('spawn', 'misspelt', '{}', '{"maxAttempts": 3}');
+select attempt from absurd.spawn_tasks('spawn', '[{"task_name": "misspelt", "options": {"prio": 5}}, {"task_name": "misspelt", "options": {"prio": 5, "delay": 1}}]');
+select pg_temp.try($$select absurd.retry_task('spawn', gen_random_uuid(), '{"spawnNew": true}')$$);
+select pg_temp.try($$select absurd.start_workflow('nowhere', p_options => '{"createdby": "me"}')$$);
+-- A key is no longer than an index can hold, also when it does not compress.
+create temp table long as select string_agg(md5(g::text), '' order by g) as text from generate_series(1, 80) g;
+select pg_temp.try(format('select created from absurd.spawn_task(''spawn'', ''long'', ''{}'', %L)', jsonb_build_object('idempotency_key', left(text, length)))) from long, unnest('{2000,2001}'::int[]) length;
+select pg_temp.try(format('select created from absurd.spawn_tasks(''spawn'', %L)', jsonb_build_array(jsonb_build_object('task_name', 'a'), jsonb_build_object('task_name', 'b', 'options', jsonb_build_object('idempotency_key', text))))) from long;
+select pg_temp.try(format('select absurd.start_workflow(''nowhere'', p_options => %L)', jsonb_build_object('idempotency_key', text))) from long;
 
 -- The same key: the same task, nothing new stored, whatever else differs.
 select task_id as task, run_id as run, created from absurd.spawn_task('spawn', 'once', '{"n": 1}', '{"idempotency_key": "k"}') \gset
