@@ -19,13 +19,6 @@ pub struct Rights {
     context: i32,
 }
 
-/// Whether the current role has the owner's rights anyway.
-pub fn are_owners() -> Result<bool> {
-    let owner = catalog::owner(TABLE)?;
-    // SAFETY: reads globals and the catalogue's cache; the closure's frame is plain.
-    unsafe { guarded(|| pg_sys::superuser() || owner == Some(pg_sys::GetUserId())) }
-}
-
 /// Takes the owner's rights; none when the current role has them anyway.
 pub fn owner() -> Result<Option<Rights>> {
     let Some(owner) = catalog::owner(TABLE)? else { return Ok(None) };

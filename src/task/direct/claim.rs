@@ -6,85 +6,17 @@ use std::time::Instant;
 use super::{Tables, is_open};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::direct::{Access, Change, Key, Layout, Table, Which};
+use crate::pg::direct::{Change, Key, Table};
 use crate::pg::{Jsonb, Param, Session, Timestamp, Uuid};
 use crate::queue::QueueName;
-use crate::queue::rows::{ATTEMPTS, LEASES, READY, RULES, runs, tasks};
+use crate::queue::rows::{READY, runs, tasks};
 use crate::queue::week::Week;
+use crate::task::budget::Budget;
 use crate::task::followed;
-use crate::task::hand_out::{Claimed, Handed, Offer, Place, Told};
+use crate::task::hand_out::{Claimed, Handed, Offer, Place, Tasks, Told, attempt_end};
+use crate::task::lost::Passed;
 use crate::task::options::Cancellation;
 use crate::task::state::State;
-use crate::task::sweep::Overdue;
-
-/// What a look at a queue's indexes has shown.
-pub struct Seen {
-    pub overdue: Overdue,
-    /// The highest priority of waiting runs.
-    pub highest: Option<i16>,
-    /// Blocks that were looked at.
-    pub blocks: i64,
-}
-
-/// Looks at what is overdue and which priority has runs waiting; none when statements must be used.
-///
-/// # Errors
-/// Postgres's own.
-pub fn look(session: &Session, queue: &QueueName) -> Result<Option<Seen>> {
-    let Some(Tables { runs, tasks, .. }) = Tables::open(session, queue)? else { return Ok(None) };
-    let (now, began) = (session.now(), session.blocks_searched());
-    session.with_snapshot(|| {
-        let overdue = [
-            tasks.first(RULES, &[Key::upto_in_utc(1, now)])?,
-            runs.first(LEASES, &[Key::upto(1, now)])?,
-            runs.first(ATTEMPTS, &[Key::upto(1, now)])?,
-        ];
-        let [Some(rules), Some(leases), Some(attempts)] = overdue else { return Ok(None) };
-        let overdue = Overdue::new(rules, leases, attempts);
-        let highest = first_priority(&runs, &[])?;
-        let blocks = session.blocks_searched() - began;
-        Ok(highest.map(|highest| Seen { overdue, highest, blocks }))
-    })
-}
-
-/// The next lower priority that has runs waiting; none when statements must be used.
-///
-/// # Errors
-/// Postgres's own.
-pub fn below(session: &Session, queue: &QueueName, priority: i16) -> Result<Option<Option<i16>>> {
-    let Some(Tables { runs, .. }) = Tables::open(session, queue)? else { return Ok(None) };
-    session.with_snapshot(|| first_priority(&runs, &[Key::below(1, priority)]))
-}
-
-fn first_priority(runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
-    match runs.first(READY, keys)? {
-        None => Ok(None),
-        Some(false) => Ok(Some(None)),
-        Some(true) => runs.get(runs::PRIORITY).map(Some),
-    }
-}
-
-static ANY: Layout = Layout::with_key("");
-
-/// Whether workflow runs of a queue have something to go on with; none when statements must be used.
-///
-/// # Errors
-/// Postgres's own.
-pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
-    let open = |name| session.table(name, &ANY, Access::ReadOwn);
-    let timers = open("workflow_timer")?;
-    let stimuli = open("workflow_stimulus")?;
-    let (Some(timers), Some(stimuli)) = (timers, stimuli) else { return Ok(None) };
-    session.with_snapshot(|| {
-        let due = Which::Like("btree (queue_name, due_at)");
-        let left = Which::Like("btree (queue_name, arrived_at)");
-        let of_queue = || Key::is(1, queue.as_str());
-        let keys = [of_queue(), Key::upto(2, session.now())];
-        let due = timers.first(due, &keys)?;
-        let left = stimuli.first(left, &[of_queue()])?;
-        Ok(due.zip(left).map(|(due, left)| due || left))
-    })
-}
 
 /// A ready run with its task, as it was read.
 struct Ready {
@@ -96,14 +28,23 @@ struct Ready {
 /// What stands next in the line.
 enum Next {
     Ready(Box<Ready>),
-    /// It cannot be handed out: its task is gone.
-    Gone,
+    /// It is not handed out, now or by this claim at all.
+    Passed,
     /// What is to be done with it takes more than this.
     Special,
 }
 
-/// Hands out ready runs of one priority, oldest first, as [`Offer::hand_out`] does. Says beside whether
-/// that was all; none when statements must be used for the whole.
+/// What came of handing out runs of a whole queue.
+pub struct Line {
+    pub handed: Handed,
+    /// What stood in the way.
+    pub passed: Passed,
+    /// From where on statements are to go on.
+    pub rest: Option<Place>,
+}
+
+/// Hands out ready runs of one priority, oldest first, as [`Offer::hand_out`] does; none when statements
+/// must be used for the whole.
 ///
 /// # Errors
 /// Postgres's own.
@@ -112,15 +53,18 @@ pub fn hand_out(
     queue: &QueueName,
     offer: &Offer,
     place: Place,
+    budget: &Budget,
     claimed: &mut Vec<Claimed>,
-) -> Result<Option<(Handed, bool)>> {
-    match Tables::open(session, queue)? {
-        Some(tables) => {
-            let done = hand_out_from(session, &tables, offer, place, session.now(), claimed)?;
-            Ok(done.map(|(handed, told)| (handed, told == Told::All)))
-        }
-        None => Ok(None),
+) -> Result<Option<Line>> {
+    if place.from.is_some() {
+        return Ok(None);
     }
+    let Some(tables) = Tables::open(session, queue)? else { return Ok(None) };
+    let mut walk = Walk::new(session, &tables, offer, place, session.now());
+    walk.budget = Some(budget);
+    let Some(told) = walk.hand_out(claimed)? else { return Ok(None) };
+    let rest = (told != Told::All).then_some(walk.at);
+    Ok(Some(Line { handed: walk.handed, passed: walk.passed, rest }))
 }
 
 /// The same of one week, and of what became ready by `until`.
@@ -135,53 +79,91 @@ pub fn hand_out_of(
     until: Timestamp,
     claimed: &mut Vec<Claimed>,
 ) -> Result<Option<(Handed, Told)>> {
-    match Tables::open_week(session, week)? {
-        Some(tables) => hand_out_from(session, &tables, offer, place, until, claimed),
-        None => Ok(None),
-    }
+    let Some(tables) = Tables::open_week(session, week)? else { return Ok(None) };
+    let mut walk = Walk::new(session, &tables, offer, place, until);
+    Ok(walk.hand_out(claimed)?.map(|told| (walk.handed, told)))
 }
 
-fn hand_out_from(
-    session: &Session,
-    tables: &Tables,
-    offer: &Offer,
-    Place { priority, since, only }: Place,
+/// A claim on its way along the line.
+struct Walk<'a> {
+    session: &'a Session,
+    tables: &'a Tables,
+    offer: &'a Offer<'a>,
+    place: Place,
     until: Timestamp,
-    claimed: &mut Vec<Claimed>,
-) -> Result<Option<(Handed, Told)>> {
-    let began = session.blocks_searched();
-    session.with_snapshot(|| {
+    /// That of a claim on a whole queue. A week alone decides nothing but what is ready.
+    budget: Option<&'a Budget>,
+    handed: Handed,
+    passed: Passed,
+    /// The next run to look at.
+    at: Place,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        session: &'a Session,
+        tables: &'a Tables,
+        offer: &'a Offer<'a>,
+        place: Place,
+        until: Timestamp,
+    ) -> Self {
+        let (handed, passed) = (Handed::NOTHING, Passed::default());
+        Self { session, tables, offer, place, until, budget: None, handed, passed, at: place }
+    }
+
+    /// None when statements must be used.
+    fn hand_out(&mut self, claimed: &mut Vec<Claimed>) -> Result<Option<Told>> {
+        let began = self.session.blocks_searched();
+        let told = self.session.with_snapshot(|| self.along(claimed))?;
+        self.handed.blocks = self.session.blocks_searched() - began;
+        Ok(told)
+    }
+
+    fn along(&mut self, claimed: &mut Vec<Claimed>) -> Result<Option<Told>> {
+        let Self { session, tables, offer, place, .. } = *self;
+        let Place { priority, since, only, .. } = place;
         let keys = match only {
-            None => [Key::is(1, priority), Key::from(2, since), Key::upto(2, until)],
+            None => [Key::is(1, priority), Key::from(2, since), Key::upto(2, self.until)],
             Some(run) => [Key::is(1, priority), Key::is(2, since), Key::is(3, run)],
         };
         let Some(scan) = tables.runs.scan(READY, &keys)? else {
             return Ok(None);
         };
-        let mut handed = Handed { blocks: 0, last: None, search: None };
         // Only claims that do not begin at the front want to know.
         let is_timed = since.is_finite() && only.is_none();
         let (mut told, clock) = (Told::All, is_timed.then(Instant::now));
         let mut is_there = tables.are_all || only.is_none();
+        let mut taken = Tasks::of(claimed);
         while (claimed.len() as i32) < offer.quantity && scan.next()? {
             is_there = true;
-            handed.search = handed.search.or_else(|| clock.map(|clock| clock.elapsed()));
+            let search = || clock.map(|clock| clock.elapsed());
+            self.handed.search = self.handed.search.or_else(search);
             session.check_for_interrupts()?;
-            let available_at = tables.runs.get(runs::AVAILABLE_AT)?;
-            match next(session, tables)? {
-                Next::Gone => {}
-                Next::Special => {
-                    told = Told::Unclear;
-                    break;
-                }
+            let (at, run) =
+                (tables.runs.need(runs::AVAILABLE_AT)?, tables.runs.need(runs::RUN_ID)?);
+            match self.next(&taken)? {
                 Next::Ready(ready) => {
                     if take(session, tables, offer, &ready)? {
                         if tables.tasks.get(tasks::WORKFLOW_STEP)? == Some(true) {
                             followed::expect(ready.claimed.run_id);
                         }
+                        taken.add(ready.claimed.task_id);
                         claimed.push(ready.claimed);
-                        handed.last = available_at;
+                        self.handed.last = Some(at);
                     }
+                }
+                Next::Passed => {
+                    let Some(budget) = self.budget else { continue };
+                    budget.take(1);
+                    if budget.may_end() {
+                        self.handed.is_cut = true;
+                        break;
+                    }
+                }
+                Next::Special => {
+                    self.at = Place { since: at, from: Some(run), ..place };
+                    told = Told::Unclear;
+                    break;
                 }
             }
         }
@@ -194,48 +176,69 @@ fn hand_out_from(
             })?;
             told = if is_there { Told::All } else { Told::NotThere };
         }
-        handed.blocks = session.blocks_searched() - began;
-        Ok(Some((handed, told)))
-    })
+        Ok(Some(told))
+    }
+
+    /// The run that was read last. Of a week alone only what is ready is known for certain.
+    fn next(&mut self, taken: &Tasks) -> Result<Next> {
+        let Self { session, tables, .. } = *self;
+        let Tables { runs, tasks, .. } = tables;
+        let (run_id, task_id): (Uuid, Uuid) = (runs.need(runs::RUN_ID)?, runs.need(runs::TASK_ID)?);
+        let timed_out = tables.is_timed_out(run_id, session.now())?;
+        let is_found = tasks.find(&[Key::is(1, task_id)])?;
+        let (Some(is_timed_out), Some(is_found)) = (timed_out, is_found) else {
+            return Ok(Next::Special);
+        };
+        let is_passed = match is_found {
+            false => {
+                self.passed.lost.push(run_id);
+                true
+            }
+            true if !is_open(tasks)? => {
+                self.passed.ended.push(run_id);
+                true
+            }
+            true if is_due(tasks, session.now())? => {
+                if tasks.get::<bool>(tasks::CANCEL_DONE)?.is_some() {
+                    self.passed.unlisted.push(task_id);
+                }
+                true
+            }
+            true => false,
+        };
+        match self.budget {
+            // The task of a later attempt may be of an earlier week.
+            None if is_passed => return Ok(Next::Special),
+            Some(_) if is_passed => return Ok(Next::Passed),
+            _ if taken.has(task_id) => return Ok(Next::Passed),
+            _ if is_timed_out => return Ok(Next::Special),
+            _ => {}
+        }
+        let claimed = Claimed {
+            run_id,
+            task_id,
+            attempt: runs.need(runs::ATTEMPT)?,
+            wake_event: runs.get(runs::WAKE_EVENT)?,
+            event_payload: session.keep(runs.get(runs::EVENT_PAYLOAD)?),
+            task_name: tasks.need(tasks::TASK_NAME)?,
+            params: session.keep(tasks.get(tasks::PARAMS)?),
+            retry_strategy: session.keep(tasks.get(tasks::RETRY_STRATEGY)?),
+            max_attempts: tasks.get(tasks::MAX_ATTEMPTS)?,
+            headers: session.keep(tasks.get(tasks::HEADERS)?),
+        };
+        let first_started_at = tasks.get(tasks::FIRST_STARTED_AT)?;
+        let ends_at = attempt_end(session.now(), tasks.get(tasks::ATTEMPT_TIMEOUT)?);
+        Ok(Next::Ready(Box::new(Ready { claimed, first_started_at, ends_at })))
+    }
 }
 
-fn next(session: &Session, tables: &Tables) -> Result<Next> {
-    let Tables { runs, tasks, .. } = tables;
-    let (run_id, task_id): (Uuid, Uuid) = (runs.need(runs::RUN_ID)?, runs.need(runs::TASK_ID)?);
-    let timed_out = tables.is_timed_out(run_id, session.now())?;
-    match (timed_out, tasks.find(&[Key::is(1, task_id)])?) {
-        (Some(false), Some(true)) => {}
-        // The task of a later attempt may be of an earlier week.
-        (Some(_), Some(false)) if tables.are_all => return Ok(Next::Gone),
-        _ => return Ok(Next::Special),
-    }
-    if !is_open(tasks)? {
-        return Ok(Next::Special);
-    }
-    let first_started_at = tasks.get(tasks::FIRST_STARTED_AT)?;
-    if let Some(rules) = tasks.get::<Jsonb>(tasks::CANCELLATION)? {
-        let rules = Cancellation::stored(&rules.to_text());
-        let enqueued: Timestamp = tasks.need(tasks::ENQUEUE_AT)?;
-        let is_retry = tasks.need::<i32>(tasks::ATTEMPTS)? > 1;
-        if rules.due(enqueued, first_started_at, is_retry) <= session.now() {
-            return Ok(Next::Special);
-        }
-    }
-    let timeout: Option<f64> = tasks.get(tasks::ATTEMPT_TIMEOUT)?;
-    let claimed = Claimed {
-        run_id,
-        task_id,
-        attempt: runs.need(runs::ATTEMPT)?,
-        wake_event: runs.get(runs::WAKE_EVENT)?,
-        event_payload: session.keep(runs.get(runs::EVENT_PAYLOAD)?),
-        task_name: tasks.need(tasks::TASK_NAME)?,
-        params: session.keep(tasks.get(tasks::PARAMS)?),
-        retry_strategy: session.keep(tasks.get(tasks::RETRY_STRATEGY)?),
-        max_attempts: tasks.get(tasks::MAX_ATTEMPTS)?,
-        headers: session.keep(tasks.get(tasks::HEADERS)?),
-    };
-    let ends_at = timeout.map(|seconds| session.now().plus_seconds(seconds));
-    Ok(Next::Ready(Box::new(Ready { claimed, first_started_at, ends_at })))
+/// Whether the cancellation rule of the task that was read last has come due.
+fn is_due(tasks: &Table, now: Timestamp) -> Result<bool> {
+    let Some(rules) = tasks.get::<Jsonb>(tasks::CANCELLATION)? else { return Ok(false) };
+    let rules = Cancellation::stored(&rules.to_text());
+    let is_retry = tasks.need::<i32>(tasks::ATTEMPTS)? > 1;
+    let (enqueued, started) = (tasks.need(tasks::ENQUEUE_AT)?, tasks.get(tasks::FIRST_STARTED_AT)?);
+    Ok(rules.due(enqueued, started, is_retry) <= now)
 }
 
 /// Takes the run and the task that were read last; false when somebody else is at one of them, who is not

@@ -56,7 +56,7 @@ pub fn run(
         if waits.find(&[Key::is(1, run)])? != Some(false) {
             return Ok(None);
         }
-        let Some(next) = Next::of(session, &tables, retry_at)? else { return Ok(None) };
+        let next = Next::of(session, &tables, retry_at)?;
         settle_run(session, &tables, &next, reason)?;
         let attempt = settle_task(session, &tables, &next, run, reason)?;
         Ok(Some(Failed::Done(attempt, next.verdict.retry_at())))
@@ -84,14 +84,15 @@ struct Next {
 }
 
 impl Next {
-    /// Of the run and the task that were read last; none when there is no number for another attempt.
+    /// Of the run and the task that were read last.
     fn of(
         session: &Session,
         Tables { runs, tasks, .. }: &Tables,
         retry_at: Option<Timestamp>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let attempt: i32 = runs.need(runs::ATTEMPT)?;
-        let Some(following) = attempt.checked_add(1) else { return Ok(None) };
+        // After the last there is none.
+        let following = attempt.saturating_add(1);
         let text = |place| -> Result<Option<String>> {
             Ok(tasks.get::<Jsonb>(place)?.map(Jsonb::to_text))
         };
@@ -104,14 +105,14 @@ impl Next {
             first_started_at: tasks.get(tasks::FIRST_STARTED_AT)?,
         };
         let verdict = case.verdict(session.now(), retry_at);
-        Ok(Some(Self {
+        Ok(Self {
             verdict,
             state: verdict.state(session.now()),
             run: verdict.retry_at().map(|_| session.new_id()).transpose()?,
             attempts: (attempt, following),
             task: tasks.need(tasks::TASK_ID)?,
             has_rules: rules.is_some(),
-        }))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod fail;
 pub mod front;
 pub mod lease;
 pub mod line;
+pub mod look;
 pub mod spawn;
 
 use std::rc::Rc;

@@ -32,6 +32,7 @@ use floor::Floor;
 use margin::Margin;
 use span::Span;
 
+use super::budget::Budget;
 use super::direct::line::Standing;
 use super::hand_out::{Claimed, Offer, Place, Told};
 use super::sweep::Since;
@@ -249,7 +250,7 @@ impl Front {
         self.is_overdue = false;
     }
 
-    /// Hands out ready runs, and notes where it ended.
+    /// Hands out ready runs, and notes where it ended. Returns whether the budget has cut it short.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -258,15 +259,16 @@ impl Front {
         session: &Session,
         queue: &QueueName,
         offer: &Offer,
+        budget: &Budget,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let latest = self.margin.before(session.now());
         let mut search = None;
         let tries = self.tries_strays(session.now());
         for place in 0..self.floors.len() {
             if tries {
                 let priority = self.floors[place].priority;
-                self.offer_strays(session, queue, offer, Some(priority), claimed)?;
+                self.offer_strays(session, queue, (offer, budget), Some(priority), claimed)?;
             }
             if offer.is_met(claimed) {
                 break;
@@ -280,8 +282,12 @@ impl Front {
                 (last, search) = (handed.last, search.or(handed.search));
             }
             if !offer.is_met(claimed) {
-                let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
+                let handed = offer.hand_out(session, queue, floor.place(), budget, claimed)?;
                 (last, search) = (handed.last.or(last), search.or(handed.search));
+                if handed.is_cut {
+                    // What lies between is still to be looked at.
+                    return Ok(true);
+                }
                 floor.move_on(session, queue, claimed)?;
             }
             let ended = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
@@ -289,12 +295,12 @@ impl Front {
         }
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
-            self.offer_strays(session, queue, offer, None, claimed)?;
+            self.offer_strays(session, queue, (offer, budget), None, claimed)?;
         }
         if let Some(search) = search {
             self.margin.adapt(search);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether it is time to offer the strays again: those that were held may have become free.
@@ -312,7 +318,7 @@ impl Front {
         &mut self,
         session: &Session,
         queue: &QueueName,
-        offer: &Offer,
+        (offer, budget): (&Offer, &Budget),
         priority: Option<i16>,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
@@ -329,7 +335,8 @@ impl Front {
                 break;
             }
             let before = claimed.len();
-            let is_tried_again = self.offer_stray(session, queue, offer, *stray, claimed)?;
+            let is_tried_again =
+                self.offer_stray(session, queue, (offer, budget), *stray, claimed)?;
             if !is_tried_again || claimed.len() > before {
                 Rc::make_mut(&mut self.passed).insert(stray.run);
             }
@@ -347,13 +354,13 @@ impl Front {
         &self,
         session: &Session,
         queue: &QueueName,
-        offer: &Offer,
+        (offer, budget): (&Offer, &Budget),
         Standing { priority, at, run }: Standing,
         claimed: &mut Vec<Claimed>,
     ) -> Result<bool> {
-        let place = Place { priority, since: at, only: Some(run) };
+        let place = Place { priority, since: at, from: None, only: Some(run) };
         if self.floors.iter().all(|floor| floor.week.is_none()) {
-            offer.hand_out(session, queue, place, claimed)?;
+            offer.hand_out(session, queue, place, budget, claimed)?;
             return Ok(true);
         }
         let mut is_gone = false;
@@ -369,7 +376,7 @@ impl Front {
         }
         if !is_gone {
             // A statement on all weeks takes its time: once a look is enough.
-            offer.hand_out(session, queue, place, claimed)?;
+            offer.hand_out(session, queue, place, budget, claimed)?;
         }
         Ok(false)
     }
