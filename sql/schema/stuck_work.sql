@@ -1,4 +1,4 @@
--- Work that claims come upon, or advance_timers, and that cannot go on: see src/task/stuck.rs.
+-- What is put off: work that cannot go on now, see src/task/stuck.rs, and the items of large loops.
 
 create table absurd.stuck_work (
     queue     text not null,
@@ -24,3 +24,22 @@ comment on column absurd.stuck_work.attempts is 'How often it has failed.';
 comment on column absurd.stuck_work.error is 'The last failure: sqlstate, message and, where there are any, detail and hint.';
 comment on column absurd.stuck_work.next_try is 'When it will be tried again: 1 second after the first failure, then twice as long each time, up to an hour.';
 comment on column absurd.stuck_work.role_name is 'The role that lacks a right the work needs, for which alone it is set aside; empty for every role.';
+
+create table absurd.workflow_items (
+    workflow_run_id uuid not null,
+    scope           integer not null,
+    node            integer not null,
+    first           integer not null,
+    items           jsonb not null,
+    primary key (workflow_run_id, scope, node, first)
+);
+
+comment on table absurd.workflow_items is
+    'Items of foreach steps that have no iterations yet: a loop of more than 1,000 is begun in pieces. Written by the engine alone.';
+comment on column absurd.workflow_items.workflow_run_id is 'The run.';
+comment on column absurd.workflow_items.scope is 'Scope instance of the loop''s step.';
+comment on column absurd.workflow_items.node is 'Node of the loop''s step.';
+comment on column absurd.workflow_items.first is 'Index of the first of these items.';
+comment on column absurd.workflow_items.items is 'The items, an array; deleted when their iterations are made.';
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_items', '');

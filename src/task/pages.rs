@@ -93,7 +93,7 @@ impl Pages<'_> {
             Some(true) => false,
         };
         if is_passed_over || taken.has(task) {
-            self.budget.take(1);
+            self.budget.pass();
             return Ok(());
         }
         taken.add(task);

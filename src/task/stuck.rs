@@ -103,6 +103,48 @@ impl Known {
     }
 }
 
+/// What of that which is to be tried again a sweep has met.
+#[derive(Default)]
+pub struct Met {
+    done: Vec<Uuid>,
+    still: HashSet<[u8; 16]>,
+}
+
+impl Met {
+    /// Notes what has succeeded.
+    pub fn done(&mut self, stuck: &Known, id: Uuid) {
+        if stuck.is_again(id) {
+            self.done.push(id);
+        }
+    }
+
+    /// Notes what was met and is still to be done.
+    pub fn note(&mut self, stuck: &Known, id: Uuid) {
+        if stuck.is_again(id) {
+            self.still.insert(*id.as_bytes());
+        }
+    }
+
+    /// Forgets what is stuck no longer; after a sweep to the end that is also what it did not come upon.
+    ///
+    /// # Errors
+    /// Postgres's own.
+    pub fn forget(
+        self,
+        session: &Session,
+        queue: &str,
+        kind: Kind,
+        stuck: &Known,
+        is_whole: bool,
+    ) -> Result<()> {
+        let gone = match is_whole {
+            true => stuck.again().filter(|id| !self.still.contains(id.as_bytes())).collect(),
+            false => self.done,
+        };
+        remove(session, queue, kind, gone)
+    }
+}
+
 /// Sets work aside that has failed, for every role or for one. Returns how often it has failed.
 ///
 /// # Errors

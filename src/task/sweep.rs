@@ -1,10 +1,10 @@
 //! What has become overdue in a queue, and carrying it out: leases, attempts, cancellation rules.
 
-use std::collections::HashSet;
+use std::time::Instant;
 
 use super::budget::Budget;
 use super::followed::Attempt;
-use super::stuck::{self, Kind, Known};
+use super::stuck::{self, Kind, Known, Met};
 use super::{fail, lost};
 use crate::error::Result;
 use crate::params;
@@ -12,7 +12,7 @@ use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
 /// Cancellations that the first statement of a sweep carries out, and the most that one does.
-const FIRST: u32 = 16;
+const FIRST: u32 = 64;
 const MOST: u32 = 256;
 
 /// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`,
@@ -188,7 +188,7 @@ fn cancel_due(
 ) -> Result<()> {
     let stuck = Known::of(session, queue.as_str(), Kind::Cancellation)?;
     let (mut over, mut met) = (stuck.aside(), Met::default());
-    let mut size = FIRST;
+    let (mut size, mut singles) = (FIRST, 0);
     loop {
         // None more than may be worked off: what was listed is locked.
         let limit = size.min(budget.left().max(1)) as i32;
@@ -197,6 +197,7 @@ fn cancel_due(
             let rows = session.run(&SWEEP_DUE, queue, values)?;
             rows.into_iter().map(|row| Ok((row.need(0)?, row.need(1)?, row.need(2)?))).collect()
         };
+        let clock = Instant::now();
         let rows = match session.attempt(|| sweep(limit, &over))? {
             Ok(rows) => rows,
             Err(error) if stuck::ends_all(&error) => return Err(error),
@@ -204,7 +205,7 @@ fn cancel_due(
             Err(error) if limit > 1 => {
                 // One of these fails: they are taken one by one.
                 drop(error);
-                size = 1;
+                (size, singles) = (1, limit);
                 continue;
             }
             Err(error) => {
@@ -236,12 +237,21 @@ fn cancel_due(
             swept.cancelled.extend(is_followed.then_some(task));
         }
         if listed < limit as usize {
-            return met.forget(session, queue, Kind::Cancellation, &stuck, !since.is_finite());
+            return met.forget(
+                session,
+                queue.as_str(),
+                Kind::Cancellation,
+                &stuck,
+                !since.is_finite(),
+            );
         }
         if budget.is_spent() {
-            return met.forget(session, queue, Kind::Cancellation, &stuck, false);
+            return met.forget(session, queue.as_str(), Kind::Cancellation, &stuck, false);
         }
-        size = (size * 2).min(MOST);
+        singles -= 1;
+        if singles <= 0 {
+            size = budget.rows_in_time(limit as u32, clock.elapsed()).clamp(1, MOST);
+        }
     }
 }
 
@@ -264,43 +274,6 @@ fn first_due(
 ) -> Result<Option<Uuid>> {
     let values = params![session.now(), since, over.to_vec()];
     session.run(&FIRST_DUE, queue, values)?.first().map(|row| row.need(0)).transpose()
-}
-
-/// What of that which is to be tried again a sweep has met.
-#[derive(Default)]
-struct Met {
-    done: Vec<Uuid>,
-    still: HashSet<[u8; 16]>,
-}
-
-impl Met {
-    fn done(&mut self, stuck: &Known, id: Uuid) {
-        if stuck.is_again(id) {
-            self.done.push(id);
-        }
-    }
-
-    fn note(&mut self, stuck: &Known, id: Uuid) {
-        if stuck.is_again(id) {
-            self.still.insert(*id.as_bytes());
-        }
-    }
-
-    /// Forgets what is stuck no longer; after a sweep to the end that is also what it did not come upon.
-    fn forget(
-        self,
-        session: &Session,
-        queue: &QueueName,
-        kind: Kind,
-        stuck: &Known,
-        is_whole: bool,
-    ) -> Result<()> {
-        let gone = match is_whole {
-            true => stuck.again().filter(|id| !self.still.contains(id.as_bytes())).collect(),
-            false => self.done,
-        };
-        stuck::remove(session, queue.as_str(), kind, gone)
-    }
 }
 
 fn takes_waits(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
@@ -374,7 +347,7 @@ impl Past<'_> {
             let is_whole = listed.len() < limit as usize;
             if is_whole || left <= 0 || budget.is_spent() {
                 let is_whole = is_whole && !since.is_finite();
-                return met.forget(session, self.queue, self.kind, &stuck, is_whole);
+                return met.forget(session, self.queue.as_str(), self.kind, &stuck, is_whole);
             }
         }
     }

@@ -154,7 +154,7 @@ impl<'a> Walk<'a> {
                 }
                 Next::Passed => {
                     let Some(budget) = self.budget else { continue };
-                    budget.take(1);
+                    budget.pass();
                     if budget.may_end() {
                         self.handed.is_cut = true;
                         break;

@@ -106,7 +106,10 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
             Work::Decide(key) => json!(["decide", key.scope.0, key.node.0]),
             Work::Inside(key) => json!(["inside", key.scope.0, key.node.0]),
             Work::ScopeDone(scope) => json!(["done", scope.0]),
-            Work::Begin(scope) => json!(["begin", scope.0]),
+            Work::Begin(scope, from) => json!(["begin", scope.0, from]),
+            Work::Grow(key) => json!(["grow", key.scope.0, key.node.0]),
+            Work::Close(key, from) => json!(["close", key.scope.0, key.node.0, from]),
+            Work::CloseScope(scope) => json!(["rest", scope.0]),
         })
         .collect();
     let payload = Value::from(work).to_string();
@@ -205,7 +208,7 @@ pub fn take(drive: &mut Drive) -> Result<bool> {
 fn read(drive: &mut Drive, run: Uuid, kind: &str, step: Option<StepKey>, row: &Row) -> Result<()> {
     let payload = || rows::json(row, 4).map(|value| value.unwrap_or_else(Json::null));
     let view = drive.view(run)?;
-    if view.run.status.is_final() {
+    if view.run.status.is_final() && kind != "continue" {
         return Ok(());
     }
     if let Some(step) = step {
@@ -286,7 +289,10 @@ fn work(view: &View, payload: &Json) -> Result<Vec<Work>> {
             Some("decide") => Ok(Work::Decide(key()?)),
             Some("inside") => Ok(Work::Inside(key()?)),
             Some("done") => Ok(Work::ScopeDone(scope)),
-            Some("begin") => Ok(Work::Begin(scope)),
+            Some("begin") => Ok(Work::Begin(scope, number(entry, 2).unwrap_or_default())),
+            Some("grow") => Ok(Work::Grow(key()?)),
+            Some("close") => Ok(Work::Close(key()?, number(entry, 3)?)),
+            Some("rest") => Ok(Work::CloseScope(scope)),
             _ => Err(corrupt()),
         }
     };

@@ -165,7 +165,8 @@ impl<'s> Drive<'s> {
             Some(view) => view,
             None => load::view(self.session, run)?,
         };
-        if !view.run.status.is_final() {
+        let goes_on = !view.run.status.is_final() || matches!(stimulus, Stimulus::Continue { .. });
+        if goes_on {
             view.transition = self.next_transition();
             let (program, record) = (Rc::clone(&view.program), view.run.clone());
             let changes = advance(&program, &mut view, &record, stimulus)?;
