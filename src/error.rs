@@ -116,6 +116,14 @@ pub fn fit(text: &str) -> Cow<'_, str> {
     format!("{}...", &text[..end]).into()
 }
 
+/// An error as a client reads it.
+pub struct Told {
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
 impl Error {
     /// The argument's value breaks a rule; the message reads "`what` `value` `rule`".
     pub fn invalid(value: impl Into<String>, rule: impl Into<Cow<'static, str>>) -> Self {
@@ -178,6 +186,20 @@ impl Error {
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
             Self::Postgres(_) => "XX000",
+        }
+    }
+
+    /// All that a client would be told, for an error that the call survives.
+    pub fn told(&self) -> Told {
+        if let Self::Postgres(caught) = self {
+            let (detail, hint) = caught.detail_and_hint();
+            return Told { sqlstate: caught.sqlstate(), message: caught.message(), detail, hint };
+        }
+        Told {
+            sqlstate: self.sqlstate().to_owned(),
+            message: self.to_string(),
+            detail: self.detail(),
+            hint: self.hint().map(Cow::into_owned),
         }
     }
 

@@ -43,6 +43,7 @@ extension_sql_file!(
     name = "execution_tables",
     requires = ["workflow_tables"]
 );
+extension_sql_file!("../sql/schema/stuck_work.sql", name = "stuck_work", requires = ["bootstrap"]);
 extension_sql_file!(
     "../sql/schema/execution_comments.sql",
     name = "execution_comments",

@@ -41,15 +41,20 @@ impl Timestamp {
         self.0 != i64::MAX && self.0 != i64::MIN
     }
 
-    /// `self` and this many seconds more; what lies beyond the type's range is infinity.
+    /// The first instant that a `timestamptz` can hold, in 4714 BC.
+    const FIRST: i64 = -211_813_488_000_000_000;
+
+    /// `self` and this many seconds more; what lies beyond the type's range is an infinity, and what is no
+    /// number adds nothing.
     pub fn plus_seconds(self, seconds: f64) -> Self {
         if !self.is_finite() {
             return self;
         }
-        // The cast from f64 saturates.
-        match self.0.checked_add((seconds * 1e6).round() as i64) {
-            Some(micros) if micros <= Self::LAST => Self(micros),
-            _ => Self::INFINITY,
+        // The cast from f64 saturates, and makes 0 of what is no number.
+        match self.0.saturating_add((seconds * 1e6).round() as i64) {
+            micros if micros > Self::LAST => Self::INFINITY,
+            micros if micros < Self::FIRST => Self::NEG_INFINITY,
+            micros => Self(micros),
         }
     }
 
@@ -137,6 +142,11 @@ mod tests {
         let at = Timestamp::from_micros(0);
         assert_eq!(at.plus_seconds(1.5).micros(), 1_500_000);
         assert_eq!(at.plus_seconds(1e300), Timestamp::INFINITY);
+        assert_eq!(at.plus_seconds(f64::INFINITY), Timestamp::INFINITY);
+        assert_eq!(at.plus_seconds(1e15), Timestamp::INFINITY);
+        assert_eq!(at.plus_seconds(-1e300), Timestamp::NEG_INFINITY);
+        assert_eq!(at.plus_seconds(-1e12), Timestamp::NEG_INFINITY);
+        assert_eq!(at.plus_seconds(f64::NAN), at);
         assert_eq!(Timestamp::INFINITY.plus_seconds(-5.0), Timestamp::INFINITY);
     }
 

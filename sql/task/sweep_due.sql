@@ -1,12 +1,14 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many, $3 the instant before
--- which none did. Returns a row a task, with its id when steps of workflow runs follow it. What is locked,
--- the task, one of its open runs or one of its waits, is left to the next sweep. A task that has ended
--- without the engine's doing is only taken off the list.
+-- which none did, $4 tasks that are to be passed over. Returns a row for each that was looked at: its id,
+-- whether it has been dealt with, and whether it was cancelled and steps of workflow runs follow it. What is
+-- locked, the task, one of its open runs or one of its waits, is left to the next sweep. A task that has
+-- ended without the engine's doing is only taken off the list.
 with listed as materialized (
     select task_id, state in ('pending', 'running', 'sleeping') as open
       from {t}
      where cancellation is not null and cancel_done is null
        and {deadline} between timezone('UTC', $3) and timezone('UTC', $1)
+       and task_id <> all ($4)
      order by {deadline}
      limit $2
        for no key update skip locked
@@ -43,12 +45,16 @@ with listed as materialized (
      using waits
       join sound on sound.task_id = waits.task_id
      where w.run_id = waits.run_id and w.step_name = waits.step_name
+), swept as (
+    update {t} t
+       set state = case when listed.open then 'cancelled' else t.state end,
+           cancelled_at = case when listed.open then $1 else t.cancelled_at end,
+           cancel_done = true
+      from listed
+      left join sound on sound.task_id = listed.task_id
+     where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)
+    returning t.task_id, listed.open and coalesce(t.workflow_step, false) as followed
 )
-update {t} t
-   set state = case when listed.open then 'cancelled' else t.state end,
-       cancelled_at = case when listed.open then $1 else t.cancelled_at end,
-       cancel_done = true
+select listed.task_id, swept.task_id is not null, swept.followed is true
   from listed
-  left join sound on sound.task_id = listed.task_id
- where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)
-returning case when listed.open and t.workflow_step then t.task_id end
+  left join swept on swept.task_id = listed.task_id

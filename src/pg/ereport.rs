@@ -48,6 +48,25 @@ impl Caught {
         unsafe { self.0.as_ref().sqlerrcode == encode(sqlstate) }
     }
 
+    /// The five characters of the error's SQLSTATE.
+    pub fn sqlstate(&self) -> String {
+        // SAFETY: as above.
+        let code = unsafe { self.0.as_ref().sqlerrcode };
+        let letter = |place: u32| (((code >> (6 * place)) & 0x3f) + 0x30) as u8;
+        (0..5).map(|place| char::from(letter(place))).collect()
+    }
+
+    /// The detail and the hint.
+    pub fn detail_and_hint(&self) -> (Option<String>, Option<String>) {
+        // SAFETY: as above; both are null or C strings in the same memory context.
+        unsafe {
+            let text = |text: *const c_char| {
+                (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+            };
+            (text(self.0.as_ref().detail), text(self.0.as_ref().hint))
+        }
+    }
+
     /// The primary message, for an error that is reported in our own words.
     pub fn message(&self) -> String {
         // SAFETY: as above; `message` is null or a C string in the same memory context.

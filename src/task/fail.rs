@@ -55,9 +55,9 @@ pub(super) enum Verdict {
 impl Case<'_> {
     /// The task gets another attempt while it has any, at `retry_at` or after its backoff, unless
     /// max_duration has passed by then. A stored strategy that cannot be followed ends the task:
-    /// guessing a delay could repeat work for ever.
+    /// guessing a delay could repeat work for ever. So does an attempt after which none can be counted.
     pub fn verdict(self, now: Timestamp, retry_at: Option<Timestamp>) -> Verdict {
-        if self.max_attempts.is_some_and(|max| self.attempt >= max) {
+        if self.attempt >= self.max_attempts.unwrap_or(i32::MAX) {
             return Verdict::Fail;
         }
         let backoff = match self.retry_strategy.map(Backoff::parse) {
@@ -240,6 +240,9 @@ mod tests {
         assert_eq!(Case { max_attempts: Some(1), ..case() }.verdict(NOW, None), Verdict::Fail);
         let second = Case { max_attempts: Some(2), ..case() };
         assert_eq!(second.verdict(NOW, None), Verdict::Retry(NOW));
+        let last = Case { attempt: i32::MAX, ..case() };
+        assert_eq!(last.verdict(NOW, None), Verdict::Fail);
+        assert_eq!(Case { attempt: i32::MIN, ..case() }.verdict(NOW, None), Verdict::Retry(NOW));
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! Handing out ready runs.
 //!
 //! Nearly always the head of the line can be taken as it is, by short statements: one finds and locks it, one
-//! takes the runs and one sets their tasks running. What needs more, a task that has ended or whose rule came
-//! due unseen, a run that a timeout woke, is left to one long statement that knows all of it and costs
-//! several times as much, most of that before it has read a row: its many parts are made ready each time.
+//! takes the runs and one sets their tasks running. Runs that a timeout woke are left to another, which also
+//! removes what they waited for.
+//!
+//! What cannot be handed out is passed over: a run whose task has ended is closed, one whose task is gone is
+//! removed, one whose task waits for the sweep of its cancellation rule is left to that. All of it counts
+//! towards the claim's budget. When that is spent and the claim has cleared anything away, it ends with what
+//! it has: the next will come upon fewer such rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::budget::Budget;
 use super::followed;
+use super::lost::Passed;
 use super::options::Cancellation;
+use super::pages::Pages;
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;
@@ -30,14 +37,12 @@ pub struct Claimed {
     pub event_payload: Option<Jsonb>,
 }
 
-static HEAD: Statement = Statement::new(include_str!("../../sql/task/head.sql"));
 static HEAD_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/head_of_week.sql"));
 static TASKS_OF_WEEK: Statement = Statement::new(include_str!("../../sql/task/tasks_of_week.sql"));
 static TAKE_RUNS: Statement = Statement::new(include_str!("../../sql/task/take_runs.sql"));
 static TAKE_TASKS: Statement = Statement::new(include_str!("../../sql/task/take_tasks.sql"));
 static TAKE_RUN: Statement = Statement::new(include_str!("../../sql/task/take_run.sql"));
 static TAKE_TASK: Statement = Statement::new(include_str!("../../sql/task/take_task.sql"));
-static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
 
 /// Who claims, until when and how many.
 pub struct Offer<'a> {
@@ -47,8 +52,8 @@ pub struct Offer<'a> {
 }
 
 /// A run at the head of the line, locked with its task.
-struct Ready {
-    claimed: Claimed,
+pub(super) struct Ready {
+    pub(super) claimed: Claimed,
     attempt_ends_at: Option<Timestamp>,
 }
 
@@ -58,6 +63,8 @@ pub struct Place {
     pub priority: i16,
     /// The instant from which on runs became ready.
     pub since: Timestamp,
+    /// Of those that became ready at that instant, the run from which on; none for all.
+    pub from: Option<Uuid>,
     /// A run that became ready at that instant, where none but it is wanted.
     pub only: Option<Uuid>,
 }
@@ -70,11 +77,24 @@ impl Place {
 
     /// Runs of a priority from those on that became ready at an instant.
     pub fn since(priority: i16, since: Timestamp) -> Self {
-        Self { priority, since, only: None }
+        Self { priority, since, from: None, only: None }
+    }
+
+    /// What follows a run in the line.
+    #[must_use]
+    pub fn after(self, at: Timestamp, run: Uuid) -> Self {
+        match u128::from_be_bytes(*run.as_bytes()).checked_add(1) {
+            Some(next) => {
+                let next = Uuid::from_bytes(next.to_be_bytes());
+                Self { since: at, from: Some(next), ..self }
+            }
+            // No id is greater.
+            None => Self { since: at.plus_seconds(1e-6), from: None, ..self },
+        }
     }
 
     /// The last instant of which runs are wanted. A statement then hands out all of that instant.
-    fn until(self, now: Timestamp) -> Timestamp {
+    pub(super) fn until(self, now: Timestamp) -> Timestamp {
         match self.only {
             Some(_) => self.since,
             None => now,
@@ -88,6 +108,31 @@ pub struct Handed {
     pub blocks: i64,
     /// When the last of them became ready.
     pub last: Option<Timestamp>,
+    /// Whether it ended for the budget's sake, with more in the line.
+    pub is_cut: bool,
+}
+
+impl Handed {
+    pub const NOTHING: Self = Self { blocks: 0, last: None, is_cut: false };
+}
+
+/// Of which tasks a claim hands out runs. A second open run of a task, which clients can make, is left to
+/// another claim.
+pub struct Tasks(HashSet<[u8; 16]>);
+
+impl Tasks {
+    pub fn of(claimed: &[Claimed]) -> Self {
+        Self(claimed.iter().map(|run| *run.task_id.as_bytes()).collect())
+    }
+
+    pub fn has(&self, task: Uuid) -> bool {
+        self.0.contains(task.as_bytes())
+    }
+
+    /// False when it was there.
+    pub fn add(&mut self, task: Uuid) -> bool {
+        self.0.insert(*task.as_bytes())
+    }
 }
 
 impl Offer<'_> {
@@ -105,27 +150,14 @@ impl Offer<'_> {
         session: &Session,
         queue: &QueueName,
         place: Place,
+        budget: &Budget,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
-        let wanted = self.quantity - claimed.len() as i32;
-        let began = session.blocks_looked_at();
-        let (now, priority, since) = (session.now(), place.priority, place.since);
-        let values = params![now, wanted, priority, since, place.until(now)];
-        let head = session.run(&HEAD, queue, values)?;
-        let mut handed = Handed { blocks: session.blocks_looked_at() - began, last: None };
-        let mut ready = Vec::with_capacity(head.len());
-        for row in head {
-            match plain(session, row, row, 7)? {
-                Some(run) => ready.push(run),
-                None => {
-                    handed.last = self.pick(session, queue, place, claimed)?;
-                    return Ok(handed);
-                }
-            }
-            handed.last = row.get(5)?;
-        }
-        self.take(session, queue, ready, claimed)?;
-        Ok(handed)
+        let (passed, handed) = (Passed::default(), Handed::NOTHING);
+        let mut pages = Pages { session, queue, offer: self, budget, passed, handed };
+        pages.hand_out(place, claimed)?;
+        pages.passed.clear(session, queue, budget)?;
+        Ok(pages.handed)
     }
 
     /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`. Says
@@ -142,7 +174,7 @@ impl Offer<'_> {
         claimed: &mut Vec<Claimed>,
     ) -> Result<(Handed, bool)> {
         let until = until.min(session.now());
-        let mut handed = Handed { blocks: 0, last: None };
+        let mut handed = Handed::NOTHING;
         let began = session.blocks_looked_at();
         let last = self.hand_out_alike(session, week, place, until, claimed)?;
         (handed.blocks, handed.last) = (session.blocks_looked_at() - began, last.flatten());
@@ -182,8 +214,12 @@ impl Offer<'_> {
             .map(|row| Ok((*row.need::<Uuid>(0)?.as_bytes(), row)))
             .collect::<Result<HashMap<[u8; 16], Row>>>()?;
         let mut ready = Vec::with_capacity(runs.len());
+        let mut taken = Tasks::of(claimed);
         for (run, id) in runs.into_iter().zip(ids) {
             let Some(task) = tasks.get(id.as_bytes()) else { return Ok(None) };
+            if !taken.add(id) {
+                return Ok(None);
+            }
             let Some(one) = plain(session, run, *task, 1)? else { return Ok(None) };
             ready.push(one);
             last = run.get(5)?;
@@ -192,7 +228,8 @@ impl Offer<'_> {
         Ok(Some(last))
     }
 
-    fn take(
+    /// Takes runs that are locked with their tasks.
+    pub(super) fn take(
         &self,
         session: &Session,
         scope: &impl Scope,
@@ -219,54 +256,34 @@ impl Offer<'_> {
         claimed.extend(ready.into_iter().map(|run| run.claimed));
         Ok(())
     }
+}
 
-    /// The same, whatever stands at the head of the line: first as it comes, then, when something
-    /// there cannot be handed out, passing over such rows.
-    fn pick(
-        &self,
-        session: &Session,
-        queue: &QueueName,
-        place: Place,
-        claimed: &mut Vec<Claimed>,
-    ) -> Result<Option<Timestamp>> {
-        let mut last = None;
-        for pass_over in [false, true] {
-            let wanted = self.quantity - claimed.len() as i32;
-            let (now, worker, until) = (session.now(), self.worker, self.until);
-            let Place { priority, since, .. } = place;
-            let to = place.until(now);
-            let values = params![now, wanted, worker, until, pass_over, priority, since, to];
-            let mut all_usable = true;
-            for row in session.run(&CLAIM, queue, values)? {
-                if row.need(10)? {
-                    claimed.push(read(session, row)?);
-                    last = row.get(11)?;
-                } else {
-                    all_usable = false;
-                }
-            }
-            if all_usable {
-                break;
-            }
-        }
-        Ok(last)
-    }
+/// Whether a task's cancellation rule has come due; what is said of it begins at a column of the row.
+pub(super) fn is_due(task: Row, from: usize, now: Timestamp) -> Result<bool> {
+    let Some(rules) = task.get::<Jsonb>(from + 6)? else { return Ok(false) };
+    let rules = Cancellation::stored(&rules.to_text());
+    let (enqueued, attempts): (Timestamp, i32) = (task.need(from + 7)?, task.need(from + 9)?);
+    Ok(rules.due(enqueued, task.get(from + 8)?, attempts > 1) <= now)
+}
+
+/// When an attempt that begins now runs out of its time, in seconds: a limit that is no number from 0 to a
+/// hundred years, which only a client can have written, is none.
+pub fn attempt_end(now: Timestamp, timeout: Option<f64>) -> Option<Timestamp> {
+    timeout
+        .filter(|seconds| (0.0..=3.2e9).contains(seconds))
+        .map(|seconds| now.plus_seconds(seconds))
 }
 
 /// A run of head.sql that can be handed out as it is; none when it needs more. What is said of its task
 /// begins at a column of a row of its own or of the same one.
-fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<Ready>> {
+pub(super) fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<Ready>> {
     let now = session.now();
     let (waits, open): (bool, bool) = (run.need(6)?, task.need(from + 5)?);
     if !open || waits {
         return Ok(None);
     }
-    if let Some(rules) = task.get::<Jsonb>(from + 6)? {
-        let rules = Cancellation::stored(&rules.to_text());
-        let (enqueued, attempts): (Timestamp, i32) = (task.need(from + 7)?, task.need(from + 9)?);
-        if rules.due(enqueued, task.get(from + 8)?, attempts > 1) <= now {
-            return Ok(None);
-        }
+    if is_due(task, from, now)? {
+        return Ok(None);
     }
     let timeout: Option<f64> = task.get(from + 10)?;
     let run_id = run.need(0)?;
@@ -286,22 +303,6 @@ fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<R
             max_attempts: task.get(from + 3)?,
             headers: session.keep(task.get(from + 4)?),
         },
-        attempt_ends_at: timeout.map(|seconds| now.plus_seconds(seconds)),
+        attempt_ends_at: attempt_end(now, timeout),
     }))
-}
-
-/// A row of claim.sql.
-fn read(session: &Session, row: Row) -> Result<Claimed> {
-    Ok(Claimed {
-        run_id: row.need(0)?,
-        task_id: row.need(1)?,
-        attempt: row.need(2)?,
-        task_name: row.need(3)?,
-        params: session.keep(row.get(4)?),
-        retry_strategy: session.keep(row.get(5)?),
-        max_attempts: row.get(6)?,
-        headers: session.keep(row.get(7)?),
-        wake_event: row.get(8)?,
-        event_payload: session.keep(row.get(9)?),
-    })
 }

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod budget;
 pub mod cancel;
 pub mod claim;
 pub mod complete;
@@ -11,12 +12,15 @@ pub mod followed;
 pub mod front;
 pub mod hand_out;
 pub mod lease;
+pub mod lost;
 pub mod options;
+pub mod pages;
 pub mod result;
 pub mod retry;
 pub mod schedule;
 pub mod spawn;
 pub mod state;
 pub mod steps;
+pub mod stuck;
 pub mod sweep;
 pub mod unknown;

@@ -1,15 +1,19 @@
 //! What has become overdue in a queue, and carrying it out: leases, attempts, cancellation rules.
 
-use super::fail;
+use std::time::Instant;
+
+use super::budget::Budget;
 use super::followed::Attempt;
+use super::stuck::{self, Kind, Known, Met};
+use super::{fail, lost};
 use crate::error::Result;
 use crate::params;
-use crate::pg::row::Rows;
 use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
-/// Cancellations that a claim carries out at least, however few runs it asks for.
-const LEAST: i32 = 16;
+/// Cancellations that the first statement of a sweep carries out, and the most that one does.
+const FIRST: u32 = 64;
+const MOST: u32 = 256;
 
 /// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`,
 /// with more conditions of each.
@@ -46,14 +50,7 @@ static OVERDUE: Statement = Statement::new(concat!(
     )
 ));
 static SWEEP_DUE: Statement = Statement::new(include_str!("../../sql/task/sweep_due.sql"));
-/// Running runs whose time is over, by the column that says when.
-const PAST: &str = "select r.run_id, t.state in ('pending', 'running', 'sleeping'),
-            exists (select from {w} w where w.run_id = r.run_id)
-       from {r} r join {t} t on t.task_id = r.task_id
-      where r.state = 'running' and r.<end> is not null and r.<end> between $3 and $1
-      order by r.<end>
-      limit $2
-        for no key update of r, t skip locked";
+const PAST: &str = include_str!("../../sql/task/past.sql");
 static EXPIRED: Statement = Statement::with(PAST, "<end>", "claim_expires_at");
 static OVERRUN: Statement = Statement::with(PAST, "<end>", "attempt_ends_at");
 /// Takes the waits of a run, and tells whether these are all: a client may be removing one.
@@ -141,8 +138,8 @@ pub fn look(session: &Session, queue: &QueueName, since: Since) -> Result<Overdu
     row.map_or(Ok(Overdue { rules: false, leases: false, attempts: false }), Overdue::read)
 }
 
-/// Cancels tasks whose rule has come due and fails runs whose lease or whose attempt's time has ended,
-/// about `quantity` of each.
+/// Cancels tasks whose rule has come due and fails runs whose lease or whose attempt's time has ended, of
+/// these at most `quantity` of each, as far as the budget goes. What fails is set aside.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.
@@ -152,21 +149,19 @@ pub fn carry_out(
     quantity: i32,
     overdue: Overdue,
     since: Since,
+    budget: &Budget,
 ) -> Result<Swept> {
-    let now = session.now();
     let mut swept = Swept::default();
     if overdue.rules {
-        for row in session.run(&SWEEP_DUE, queue, params![now, quantity.max(LEAST), since.rules])? {
-            swept.cancelled.extend(row.get::<Uuid>(0)?);
-        }
+        cancel_due(session, queue, since.rules, budget, &mut swept)?;
     }
     if overdue.attempts {
-        let runs = session.run(&OVERRUN, queue, params![now, quantity, since.attempts])?;
-        fail_all(session, queue, runs, fail::overrun, &mut swept)?;
+        let past = Past { queue, list: &OVERRUN, kind: Kind::Attempt, fail: fail::overrun };
+        past.sweep(session, quantity, since.attempts, budget, &mut swept)?;
     }
     if overdue.leases {
-        let runs = session.run(&EXPIRED, queue, params![now, quantity, since.leases])?;
-        fail_all(session, queue, runs, fail::expire, &mut swept)?;
+        let past = Past { queue, list: &EXPIRED, kind: Kind::Lease, fail: fail::expire };
+        past.sweep(session, quantity, since.leases, budget, &mut swept)?;
     }
     Ok(swept)
 }
@@ -177,36 +172,202 @@ pub fn carry_out(
 /// 42P01 for an unknown queue.
 pub fn overrun(session: &Session, queue: &QueueName, limit: i32) -> Result<Swept> {
     let mut swept = Swept::default();
-    let values = params![session.now(), limit, Timestamp::NEG_INFINITY];
-    let overdue = session.run(&OVERRUN, queue, values)?;
-    fail_all(session, queue, overdue, fail::overrun, &mut swept)?;
+    let budget = Budget::of_rows(u32::try_from(limit).unwrap_or_default());
+    let past = Past { queue, list: &OVERRUN, kind: Kind::Attempt, fail: fail::overrun };
+    past.sweep(session, limit, Timestamp::NEG_INFINITY, &budget, &mut swept)?;
     Ok(swept)
+}
+
+/// Cancels tasks whose rule has come due: a few in the first statement, more in each that follows.
+fn cancel_due(
+    session: &Session,
+    queue: &QueueName,
+    since: Timestamp,
+    budget: &Budget,
+    swept: &mut Swept,
+) -> Result<()> {
+    let stuck = Known::of(session, queue.as_str(), Kind::Cancellation)?;
+    let (mut over, mut met) = (stuck.aside(), Met::default());
+    let (mut size, mut singles) = (FIRST, 0);
+    loop {
+        // None more than may be worked off: what was listed is locked.
+        let limit = size.min(budget.left().max(1)) as i32;
+        let sweep = |limit: i32, over: &[Uuid]| -> Result<Vec<(Uuid, bool, bool)>> {
+            let values = params![session.now(), limit, since, over.to_vec()];
+            let rows = session.run(&SWEEP_DUE, queue, values)?;
+            rows.into_iter().map(|row| Ok((row.need(0)?, row.need(1)?, row.need(2)?))).collect()
+        };
+        let clock = Instant::now();
+        let rows = match session.attempt(|| sweep(limit, &over))? {
+            Ok(rows) => rows,
+            Err(error) if stuck::ends_all(&error) => return Err(error),
+            Err(error) if stuck::is_passing(&error) => return Ok(()),
+            Err(error) if limit > 1 => {
+                // One of these fails: they are taken one by one.
+                drop(error);
+                (size, singles) = (1, limit);
+                continue;
+            }
+            Err(error) => {
+                // The first of the line, which the failed statement cannot name.
+                let Some(first) = first_due(session, queue, since, &over)? else { return Ok(()) };
+                stuck::set_aside(session, queue.as_str(), Kind::Cancellation, first, &error, "")?;
+                met.note(&stuck, first);
+                over.push(first);
+                budget.work_off(1);
+                if budget.is_spent() {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        let listed = rows.len();
+        for (task, is_swept, is_followed) in rows {
+            match is_swept {
+                true => {
+                    budget.work_off(1);
+                    met.done(&stuck, task);
+                }
+                false => {
+                    budget.take(1);
+                    met.note(&stuck, task);
+                    over.push(task);
+                }
+            }
+            swept.cancelled.extend(is_followed.then_some(task));
+        }
+        if listed < limit as usize {
+            return met.forget(
+                session,
+                queue.as_str(),
+                Kind::Cancellation,
+                &stuck,
+                !since.is_finite(),
+            );
+        }
+        if budget.is_spent() {
+            return met.forget(session, queue.as_str(), Kind::Cancellation, &stuck, false);
+        }
+        singles -= 1;
+        if singles <= 0 {
+            size = budget.rows_in_time(limit as u32, clock.elapsed()).clamp(1, MOST);
+        }
+    }
+}
+
+static FIRST_DUE: Statement = Statement::new(
+    "select task_id
+       from {t}
+      where cancellation is not null and cancel_done is null
+        and {deadline} between timezone('UTC', $2) and timezone('UTC', $1)
+        and task_id <> all ($3)
+      order by {deadline}
+      limit 1
+        for no key update skip locked",
+);
+
+fn first_due(
+    session: &Session,
+    queue: &QueueName,
+    since: Timestamp,
+    over: &[Uuid],
+) -> Result<Option<Uuid>> {
+    let values = params![session.now(), since, over.to_vec()];
+    session.run(&FIRST_DUE, queue, values)?.first().map(|row| row.need(0)).transpose()
 }
 
 fn takes_waits(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
     session.run(&TAKE_WAITS, queue, params![run])?.first().map_or(Ok(false), |row| row.need(0))
 }
 
-/// Fails overdue runs; one whose task has ended without it is closed.
-fn fail_all(
-    session: &Session,
-    queue: &QueueName,
-    overdue: Rows,
-    fail: impl Fn(&Session, &QueueName, Uuid) -> Result<Option<Attempt>>,
-    swept: &mut Swept,
-) -> Result<()> {
-    for row in overdue {
-        let run: Uuid = row.need(0)?;
-        if row.need(2)? && !takes_waits(session, queue, run)? {
-            // Left to the next sweep: a claim waits for nobody.
-            continue;
-        }
-        if row.need(1)? {
-            let attempt = fail(session, queue, run)?;
-            swept.attempts.extend(attempt.filter(|attempt| attempt.followed));
-        } else {
-            session.run(&CLOSE, queue, params![run])?;
+/// Runs whose time is over in one way.
+struct Past<'a> {
+    queue: &'a QueueName,
+    list: &'static Statement,
+    kind: Kind,
+    fail: fn(&Session, &QueueName, Uuid) -> Result<Option<Attempt>>,
+}
+
+/// A run of past.sql.
+struct Ended {
+    run: Uuid,
+    /// Whether its task is open; none when somebody else is at that.
+    is_open: Option<bool>,
+    waits: bool,
+    /// Whether its task is gone.
+    is_lost: bool,
+}
+
+impl Past<'_> {
+    /// Fails at most `quantity` runs, as far as the budget goes; passes over those that somebody is at.
+    fn sweep(
+        &self,
+        session: &Session,
+        quantity: i32,
+        since: Timestamp,
+        budget: &Budget,
+        swept: &mut Swept,
+    ) -> Result<()> {
+        let stuck = Known::of(session, self.queue.as_str(), self.kind)?;
+        let (mut over, mut met) = (stuck.aside(), Met::default());
+        let mut left = quantity;
+        loop {
+            let limit = left.min(budget.left().clamp(1, MOST) as i32);
+            let values = params![session.now(), limit, since, over.clone()];
+            let mut listed = Vec::new();
+            for row in session.run(self.list, self.queue, values)? {
+                let (run, is_open, waits, is_lost) =
+                    (row.need(0)?, row.get(1)?, row.need(2)?, row.need(3)?);
+                listed.push(Ended { run, is_open, waits, is_lost });
+            }
+            for (ended, outcome) in
+                listed.iter().zip(stuck::each(session, &listed, |ended| self.end(session, ended))?)
+            {
+                match outcome {
+                    Ok(Some(attempt)) => {
+                        left -= i32::from(!ended.is_lost);
+                        budget.work_off(1);
+                        met.done(&stuck, ended.run);
+                        let attempt = attempt.filter(|attempt| attempt.followed);
+                        swept.attempts.extend(attempt);
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(error) if stuck::is_passing(&error) => {}
+                    Err(error) => {
+                        let queue = self.queue.as_str();
+                        stuck::set_aside(session, queue, self.kind, ended.run, &error, "")?;
+                        budget.work_off(1);
+                    }
+                }
+                budget.take(1);
+                met.note(&stuck, ended.run);
+                over.push(ended.run);
+            }
+            let is_whole = listed.len() < limit as usize;
+            if is_whole || left <= 0 || budget.is_spent() {
+                let is_whole = is_whole && !since.is_finite();
+                return met.forget(session, self.queue.as_str(), self.kind, &stuck, is_whole);
+            }
         }
     }
-    Ok(())
+
+    /// Fails one; one whose task has ended without it is closed, one whose task is gone is removed. None when
+    /// it is left to the next sweep: a claim waits for nobody.
+    fn end(&self, session: &Session, ended: &Ended) -> Result<Option<Option<Attempt>>> {
+        let run = ended.run;
+        if ended.is_lost {
+            let removed = lost::remove(session, self.queue, vec![run])?;
+            return Ok(removed.then_some(None));
+        }
+        let Some(is_open) = ended.is_open else { return Ok(None) };
+        if ended.waits && !takes_waits(session, self.queue, run)? {
+            return Ok(None);
+        }
+        if is_open {
+            return (self.fail)(session, self.queue, run).map(Some);
+        }
+        session.run(&CLOSE, self.queue, params![run])?;
+        Ok(Some(None))
+    }
 }

@@ -13,12 +13,13 @@ macro_rules! delete {
     };
 }
 
-static TABLES: [Statement; 5] = [
+static TABLES: [Statement; 6] = [
     delete!("workflow_scope"),
     delete!("workflow_step"),
     delete!("workflow_value"),
     delete!("workflow_timer"),
     delete!("workflow_wait"),
+    delete!("workflow_items"),
 ];
 /// With the root's, all of its tree's: they are found by it.
 static STIMULI: Statement = Statement::new(

@@ -60,6 +60,15 @@ pub struct Parent {
     pub branch: String,
 }
 
+/// Items of a loop that have no instances yet: some that follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemsRec {
+    pub container: StepKey,
+    /// The ordinal of the first.
+    pub first: u32,
+    pub items: Vec<Json>,
+}
+
 /// An instance of a scope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScopeRec {
@@ -266,8 +275,11 @@ pub struct Prober {
 pub mod limits {
     /// Levels of child runs below a root.
     pub const DEPTH: u32 = 64;
-    /// Steps that one transition may start or end; what is left goes on in the next.
-    pub const STEPS_PER_TRANSITION: usize = 200_000;
+    /// Steps that one transition may start or end; what is left goes on in the next. A loop of more items
+    /// is begun in pieces.
+    pub const STEPS_PER_TRANSITION: usize = 1000;
+    /// Items that a piece of such a loop has, and nodes of a scope that are begun at once.
+    pub const PIECE: usize = 256;
     /// Iterations of one while.
     pub const ITERATIONS: u32 = 10_000;
     /// Items of one foreach.

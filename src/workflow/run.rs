@@ -240,14 +240,19 @@ pub fn cancel(session: &Session, id: Uuid, reason: Option<&str>) -> Result<i32> 
     let executed = ::uuid::Uuid::from_bytes(*id.as_bytes());
     driver::start::check_rights(session, executed, &access::CANCEL)?;
     // A run that the database executes ends by its own rules, and its tree is locked first.
-    let before = match driver::start::cancel(session, executed, reason)? {
-        Some(cancelled) => cancelled as i32,
-        None => tasks::cancel_all(session, id)?,
+    let (before, is_whole) = match driver::start::cancel(session, executed, reason)? {
+        Some((cancelled, is_whole)) => (cancelled as i32, is_whole),
+        None => (tasks::cancel_all(session, id)?, true),
     };
     let found =
         row_guard::as_engine(executed, || session.run(&CANCEL, &Global, params![id, reason]))?;
     if found.is_empty() {
         return Err(not_found(id));
     }
-    Ok(before + tasks::cancel_all(session, id)?)
+    // Those of steps that are still to be closed go with their steps.
+    let after = match is_whole {
+        true => tasks::cancel_all(session, id)?,
+        false => tasks::cancel_joined(session, id)?,
+    };
+    Ok(before + after)
 }

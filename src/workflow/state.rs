@@ -32,6 +32,20 @@ pub trait Host {
     /// The container's inner instance of an ordinal.
     fn inner(&mut self, container: StepKey, ordinal: u32) -> Result<Option<Rc<ScopeRec>>>;
 
+    /// Inner instances of a container from an ordinal on, by ordinal, at most so many.
+    fn inner_from(
+        &mut self,
+        container: StepKey,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<Rc<ScopeRec>>>;
+
+    /// The items of a loop that get their instances next, from this ordinal on.
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>>;
+
+    /// The ordinal that follows the last of the items which have no instances yet; none without such.
+    fn items_end(&mut self, container: StepKey) -> Result<Option<u32>>;
+
     /// All inner instances of a container by ordinal, with their results: for its own result, once.
     fn all_inner(&mut self, container: StepKey) -> Result<Vec<Rc<ScopeRec>>>;
 
@@ -54,11 +68,9 @@ pub trait Host {
     /// The result keys of a loop's iterations: of each key that of the greatest ordinal.
     fn last_values(&mut self, container: StepKey) -> Result<Vec<(String, StepKey)>>;
 
-    /// The instance itself and all inside it that are open or waiting, outer before inner.
-    fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>>;
-
-    /// The running steps of the instance and of all inside it.
-    fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>>;
+    /// Steps directly in some instances that are running, or have forked into branches that have not ended;
+    /// by key, at most so many.
+    fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>>;
 
     /// The child runs of a step, by branch name.
     fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>>;

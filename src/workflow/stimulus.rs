@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::json::Json;
 use super::records::{
-    BreakerRec, RunRec, RunStatus, ScopeRec, StepKey, StepRec, TimerKind, TimerRec, ValueRec,
+    BreakerRec, ItemsRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerKind,
+    TimerRec, ValueRec,
 };
 use crate::time::Timestamp;
 
@@ -66,7 +67,7 @@ pub enum Stimulus {
     },
 }
 
-/// What is still to be looked at in a transition.
+/// What is still to be looked at in a transition, or in the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// A pending step whose predecessors have changed.
@@ -74,9 +75,22 @@ pub enum Work {
     /// A running container or barrier one of whose inner instances has ended.
     Inside(StepKey),
     /// A scope instance whose last node has become final.
-    ScopeDone(super::records::ScopeId),
-    /// The nodes of a new scope instance that wait for nobody.
-    Begin(super::records::ScopeId),
+    ScopeDone(ScopeId),
+    /// A scope instance that has been opened, from this of its first nodes on.
+    Begin(ScopeId, u32),
+    /// A loop whose items do not all have instances yet.
+    Grow(StepKey),
+    /// A container that has ended, whose inner instances from this ordinal on may be open.
+    Close(StepKey, u32),
+    /// A scope instance that has been closed, in which steps may still be running.
+    CloseScope(ScopeId),
+}
+
+impl Work {
+    /// Whether it ends what is left of something that has ended.
+    pub fn is_closing(&self) -> bool {
+        matches!(self, Self::Close(..) | Self::CloseScope(_))
+    }
 }
 
 /// What a transition comes to: records as they are now, and what is to be done, in order. The
@@ -95,6 +109,11 @@ pub struct Changes {
     /// Entries to put, in order: a later one of the same context and key replaces an earlier.
     pub values: Vec<ValueRec>,
     pub breakers: Vec<(String, BreakerRec)>,
+    /// Items that are to get instances later, those of which some have got theirs, by their first, and
+    /// loops that have ended, whose items are not needed any longer.
+    pub items: Vec<ItemsRec>,
+    pub items_taken: Vec<(StepKey, u32)>,
+    pub items_dropped: Vec<StepKey>,
     pub commands: Vec<Command>,
     /// Not empty when the bound of a transition was reached.
     pub rest: Vec<Work>,

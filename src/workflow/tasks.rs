@@ -41,6 +41,12 @@ static OPEN: Statement = Statement::new(
     "select task_id from {t}
       where workflow_run_id = $1 and state in ('pending', 'running', 'sleeping')",
 );
+/// Those that no step follows.
+static JOINED: Statement = Statement::new(
+    "select task_id from {t}
+      where workflow_run_id = $1 and state in ('pending', 'running', 'sleeping')
+        and workflow_step is not true",
+);
 static EXISTS: Statement =
     Statement::new("select 1 from absurd.workflow_run where workflow_run_id = $1");
 
@@ -130,9 +136,18 @@ pub fn progress(session: &Session, id: Uuid) -> Result<Progress> {
 
 /// Cancels every open task of a workflow run; returns how many.
 pub fn cancel_all(session: &Session, id: Uuid) -> Result<i32> {
+    cancel(session, id, &OPEN)
+}
+
+/// As [`cancel_all`], of the tasks that joined a run otherwise than as its steps.
+pub fn cancel_joined(session: &Session, id: Uuid) -> Result<i32> {
+    cancel(session, id, &JOINED)
+}
+
+fn cancel(session: &Session, id: Uuid, which: &'static Statement) -> Result<i32> {
     let mut cancelled = 0;
     for queue in queues(session)? {
-        let open = session.run(&OPEN, &queue, params![id])?;
+        let open = session.run(which, &queue, params![id])?;
         let tasks = open.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
         let done = cancel::many(session, &queue, tasks)?;
         cancelled += done.count;

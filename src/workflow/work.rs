@@ -1,7 +1,7 @@
 //! What workers and their like do to tasks: the ordinary way first, and where steps of an executed
 //! workflow run follow a task, with the run moved on in the same transaction.
 
-use super::driver::{due, events, followed, inbox};
+use super::driver::{due, events, followed, inbox, turn};
 use crate::error::Result;
 use crate::event::emit;
 use crate::pg::{Jsonb, Session, Timestamp, Uuid};
@@ -25,9 +25,9 @@ pub fn claim(
     timeout: i32,
     quantity: i32,
 ) -> Result<Vec<Claimed>> {
-    claim::run(session, queue, worker, timeout, quantity, |swept| {
+    claim::run(session, queue, worker, timeout, quantity, |swept, budget| {
         followed::swept(session, queue, &swept.attempts, swept.cancelled)?;
-        due::on_claim(session, queue)
+        due::on_claim(session, queue, budget)
     })
 }
 
@@ -179,5 +179,5 @@ pub fn emit(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> R
 /// Tells the steps that follow tasks which have ended otherwise than by their own tree.
 pub fn tell(session: &Session, queue: &QueueName, tasks: Vec<Uuid>) -> Result<()> {
     let roots = inbox::put_ended(session, queue, tasks, None)?;
-    inbox::try_roots(session, roots)
+    turn::try_roots(session, roots)
 }

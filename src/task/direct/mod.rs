@@ -1,9 +1,9 @@
 //! What claims look at on plain queues, read without statements, see [`crate::pg::direct`]. Each has a
 //! statement that does the same, and says when that must be used.
 
-pub mod claim;
 pub mod front;
 pub mod line;
+pub mod look;
 
 use std::rc::Rc;
 

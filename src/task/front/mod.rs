@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use floor::Floor;
 use span::Span;
 
+use super::budget::Budget;
 use super::direct::line::Standing;
 use super::hand_out::{Claimed, Offer, Place};
 use super::sweep::Since;
@@ -106,6 +107,15 @@ pub struct Front {
     looks: u32,
     /// How much had been rolled back when this was kept.
     aborts: u64,
+}
+
+/// Where handing out came to an end.
+#[derive(Clone, Copy, Default)]
+pub struct Ended {
+    /// The budget has cut it short.
+    pub is_cut: bool,
+    /// The runs that come next are of another week.
+    pub before_another_week: bool,
 }
 
 /// What looks go through for what may be overdue.
@@ -266,8 +276,8 @@ impl Front {
         self.is_overdue = false;
     }
 
-    /// Hands out ready runs, and notes where it ended. Returns whether those of another week come next, which
-    /// are looked for only if `all` says so.
+    /// Hands out ready runs. Those of another week than the queue's next runs were found in are looked for
+    /// only if `all` says so.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -275,17 +285,17 @@ impl Front {
         &mut self,
         session: &Session,
         queue: &QueueName,
-        offer: &Offer,
+        (offer, budget): (&Offer, &Budget),
         all: bool,
         claimed: &mut Vec<Claimed>,
-    ) -> Result<bool> {
-        let mut is_next_of_another_week = false;
+    ) -> Result<Ended> {
+        let mut ended = Ended::default();
         let latest = session.now().plus_seconds(-MARGIN);
         let tries = self.tries_strays(session.now());
         for place in 0..self.floors.len() {
             if tries {
                 let priority = self.floors[place].priority;
-                self.offer_strays(session, queue, offer, Some(priority), claimed)?;
+                self.offer_strays(session, queue, (offer, budget), Some(priority), claimed)?;
             }
             if offer.is_met(claimed) {
                 break;
@@ -300,23 +310,28 @@ impl Front {
                 last = handed.last;
             }
             if !offer.is_met(claimed) && is_told {
-                is_next_of_another_week = floor.until <= session.now();
+                ended.before_another_week = floor.until <= session.now();
             } else if !offer.is_met(claimed) {
-                let handed = offer.hand_out(session, queue, floor.place(), claimed)?;
+                let handed = offer.hand_out(session, queue, floor.place(), budget, claimed)?;
                 last = handed.last.or(last);
+                if handed.is_cut {
+                    // What lies between is still to be looked at.
+                    ended.is_cut = true;
+                    return Ok(ended);
+                }
                 floor.move_on(session, queue, claimed)?;
             }
-            let ended = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
-            floor.since = ended.min(latest).max(floor.since);
-            if is_next_of_another_week {
+            let upto = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
+            floor.since = upto.min(latest).max(floor.since);
+            if ended.before_another_week {
                 break;
             }
         }
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
-            self.offer_strays(session, queue, offer, None, claimed)?;
+            self.offer_strays(session, queue, (offer, budget), None, claimed)?;
         }
-        Ok(is_next_of_another_week)
+        Ok(ended)
     }
 
     /// Whether it is time to offer the strays again: those that were held may have become free.
@@ -334,7 +349,7 @@ impl Front {
         &mut self,
         session: &Session,
         queue: &QueueName,
-        offer: &Offer,
+        (offer, budget): (&Offer, &Budget),
         priority: Option<i16>,
         claimed: &mut Vec<Claimed>,
     ) -> Result<()> {
@@ -351,7 +366,8 @@ impl Front {
                 break;
             }
             let before = claimed.len();
-            let is_tried_again = self.offer_stray(session, queue, offer, *stray, claimed)?;
+            let is_tried_again =
+                self.offer_stray(session, queue, (offer, budget), *stray, claimed)?;
             if !is_tried_again || claimed.len() > before {
                 Rc::make_mut(&mut self.passed).insert(stray.run);
             }
@@ -369,13 +385,13 @@ impl Front {
         &self,
         session: &Session,
         queue: &QueueName,
-        offer: &Offer,
+        (offer, budget): (&Offer, &Budget),
         Standing { priority, at, run }: Standing,
         claimed: &mut Vec<Claimed>,
     ) -> Result<bool> {
-        let place = Place { priority, since: at, only: Some(run) };
+        let place = Place { priority, since: at, from: None, only: Some(run) };
         if self.floors.iter().all(|floor| floor.week.is_none()) {
-            offer.hand_out(session, queue, place, claimed)?;
+            offer.hand_out(session, queue, place, budget, claimed)?;
             return Ok(true);
         }
         if let Some(weeks) = Week::of(queue, run)? {
@@ -388,7 +404,7 @@ impl Front {
             }
         }
         // A statement on all weeks takes its time: once a look is enough.
-        offer.hand_out(session, queue, place, claimed)?;
+        offer.hand_out(session, queue, place, budget, claimed)?;
         Ok(false)
     }
 }

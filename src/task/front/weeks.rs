@@ -71,7 +71,7 @@ impl Front {
 
 /// The highest priority below another of which a week has runs waiting, as far as the caller may ask.
 fn highest(session: &Session, week: &Week, below: Option<i16>) -> Result<Option<i16>> {
-    if let Some(found) = direct::claim::highest_of(session, week, below)? {
+    if let Some(found) = direct::look::highest_of(session, week, below)? {
         return Ok(found);
     }
     let below = below.map_or(i32::from(i16::MAX) + 1, i32::from);

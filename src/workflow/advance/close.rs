@@ -1,9 +1,6 @@
 //! Ending what is open from outside: a container that failed or took too long, a run that ends
 //! before its last node.
 
-use std::collections::HashSet;
-use std::rc::Rc;
-
 use serde_json::json;
 
 use crate::error::Result;
@@ -11,43 +8,26 @@ use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::program::{DeadlineAction, NodeIx, Role, ScopeIx, ScopeKind};
-use crate::workflow::records::{
-    Prober, RunStatus, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec,
-};
+use crate::workflow::records::{Prober, RunStatus, ScopeId, ScopePhase, StepKey, StepRec};
 use crate::workflow::step_state::{Outcome, StepState};
-use crate::workflow::stimulus::Command;
+use crate::workflow::stimulus::{Command, Work};
 
 use super::Transition;
 use super::breaker;
 use super::finish::End;
 use super::locate::Place;
 
-/// Up to so many open inner instances are asked for one by one.
-const FEW: u32 = 8;
-
 /// An edge out of a branch that is still to be told.
 type Told = (StepKey, Role, Outcome);
 
 impl Transition<'_> {
     /// Closes everything inside a container: what runs is cancelled, what is pending counts as
-    /// upstream_failed.
+    /// upstream_failed. Of much, the first is closed at once and the rest by later transitions; nothing
+    /// inside goes on meanwhile.
     pub fn close_inner(&mut self, container: StepKey) -> Result<()> {
         let told = self.untold(container, None, StepState::UpstreamFailed)?;
-        let step = self.view.step(container)?;
-        let mut scopes: Vec<Rc<ScopeRec>> = Vec::new();
-        let mut steps: Vec<Rc<StepRec>> = Vec::new();
-        for within in self.open_inner(&step)? {
-            scopes.extend(self.view.open_scopes(within)?);
-            steps.extend(self.view.running_steps(within)?);
-        }
-        let mut inside: HashSet<ScopeId> = HashSet::new();
-        scopes.retain(|scope| {
-            let is_inside = scope.parent == Some(container)
-                || scope.parent.is_some_and(|parent| inside.contains(&parent.scope));
-            is_inside && inside.insert(scope.id)
-        });
-        steps.retain(|step| inside.contains(&step.key.scope));
-        self.close(&scopes, &steps, StepState::UpstreamFailed, true)?;
+        let (from, _) = self.inner_open(container)?;
+        self.close_from(container, from)?;
         self.view.step_mut(container)?.open = 0;
         for (target, role, outcome) in told {
             self.tell_one(target, role, outcome)?;
@@ -55,48 +35,105 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Instances that together hold all that is open inside a container, outer before inner.
-    fn open_inner(&mut self, step: &StepRec) -> Result<Vec<ScopeId>> {
-        let key = step.key;
-        let ordinals = match &self.program.node(key.node).operator {
+    /// The ordinals between which a container has inner instances that are open.
+    fn inner_open(&mut self, container: StepKey) -> Result<(u32, u32)> {
+        let step = self.view.step(container)?;
+        Ok(match &self.program.node(container.node).operator {
             Operator::Foreach(foreach) if !foreach.parallel => {
                 let current = step.iterations.saturating_sub(step.open);
-                current..step.iterations.min(current + 1)
+                (current, current.saturating_add(1))
             }
-            Operator::While { .. } => step.iterations.saturating_sub(1)..step.iterations,
-            Operator::Foreach(_) if step.iterations > FEW => return Ok(vec![key.scope]),
-            Operator::Foreach(_) => 0..step.iterations,
-            _ => 0..u32::try_from(self.program.node(key.node).inner.len()).unwrap_or(u32::MAX),
-        };
-        let mut found = Vec::new();
-        for ordinal in ordinals {
-            if let Some(inner) = self.view.inner(key, ordinal)?
-                && inner.phase == ScopePhase::Open
-            {
-                found.push(inner.id);
-            }
-        }
-        Ok(found)
+            Operator::While { .. } => (step.iterations.saturating_sub(1), step.iterations),
+            _ => (0, u32::MAX),
+        })
     }
 
-    /// Marks instances as closed and cancels what runs in them.
-    fn close(
-        &mut self,
-        scopes: &[Rc<ScopeRec>],
-        steps: &[Rc<StepRec>],
-        how: StepState,
-        run_goes_on: bool,
-    ) -> Result<()> {
-        for (done, step) in steps.iter().enumerate() {
-            if done % 256 == 255 {
-                self.view.host.breathe()?;
-            }
-            self.cancel_step(step, run_goes_on)?;
+    /// Whether a container's inner instances are those of a loop, of which there may be many.
+    fn is_loop(&self, container: StepKey) -> bool {
+        matches!(
+            self.program.node(container.node).operator,
+            Operator::Foreach(_) | Operator::While { .. }
+        )
+    }
+
+    /// How what is pending counts in what is closed.
+    fn closing_as(&self) -> StepState {
+        match self.run.status {
+            RunStatus::Running if !self.ends => StepState::UpstreamFailed,
+            _ => StepState::Skipped,
         }
+    }
+
+    /// Closes the inner instances of a container from an ordinal on, as far as the transition goes.
+    pub fn close_from(&mut self, container: StepKey, from: u32) -> Result<()> {
+        if !self.program.has(container.node) {
+            return Ok(());
+        }
+        let mut from = from;
+        loop {
+            if self.closed >= self.bounds.works && self.is_loop(container) {
+                self.later.push(Work::Close(container, from));
+                return Ok(());
+            }
+            self.view.host.breathe()?;
+            let limit = self.bounds.piece;
+            let page = self.view.inner_from(container, from, limit)?;
+            self.closed += page.len();
+            let last = page.last().map(|scope| scope.ordinal);
+            let is_full = page.len() >= limit;
+            let open: Vec<ScopeId> =
+                page.iter().filter(|scope| scope.phase == ScopePhase::Open).map(|s| s.id).collect();
+            self.close_scopes(&open)?;
+            match last.filter(|_| is_full) {
+                Some(last) => from = last.saturating_add(1),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Closes instances, and cancels what runs directly in them and inside that.
+    fn close_scopes(&mut self, scopes: &[ScopeId]) -> Result<()> {
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        let how = self.closing_as();
         for scope in scopes {
-            self.view.scope_mut(scope.id)?.phase = ScopePhase::Closed(how);
+            self.view.scope_mut(*scope)?.phase = ScopePhase::Closed(how);
+        }
+        // A page of instances with a few nodes each, mostly.
+        let limit = self.bounds.works.max(1);
+        let (busy, is_full) = self.view.busy_steps(scopes, limit)?;
+        let last = busy.last().map(|step| step.key.scope);
+        let mut containers = Vec::new();
+        for step in &busy {
+            self.closed += 1;
+            if !self.program.node(step.key.node).inner.is_empty() {
+                containers.push((step.key, self.inner_open(step.key)?.0));
+            }
+            if step.state == StepState::Running {
+                self.cancel_step(step, !self.ends)?;
+            }
+            if step.open > 0 {
+                self.view.step_mut(step.key)?.open = 0;
+            }
+        }
+        for (container, from) in containers {
+            self.close_from(container, from)?;
+        }
+        if is_full && let Some(last) = last {
+            let rest = scopes.iter().filter(|scope| **scope >= last);
+            self.later.extend(rest.map(|scope| Work::CloseScope(*scope)));
         }
         Ok(())
+    }
+
+    /// Cancels what still runs in an instance that has been closed.
+    pub fn close_rest(&mut self, scope: ScopeId) -> Result<()> {
+        if self.closed >= self.bounds.works {
+            self.later.push(Work::CloseScope(scope));
+            return Ok(());
+        }
+        self.close_scopes(&[scope])
     }
 
     fn cancel_step(&mut self, step: &StepRec, run_goes_on: bool) -> Result<()> {
@@ -204,9 +241,8 @@ impl Transition<'_> {
 
     /// Closes the whole run: what is pending counts as skipped.
     pub fn close_run(&mut self) -> Result<()> {
-        let scopes = self.view.open_scopes(ScopeId::ROOT)?;
-        let steps = self.view.running_steps(ScopeId::ROOT)?;
-        self.close(&scopes, &steps, StepState::Skipped, false)
+        self.ends = true;
+        self.close_scopes(&[ScopeId::ROOT])
     }
 
     /// Cancels the run; the reason becomes the message of its error.

@@ -62,22 +62,29 @@ impl<'a> Transition<'a> {
             error: None,
         });
         if phase == ScopePhase::Open {
-            self.work.push_back(Work::Begin(id));
+            self.work.push_back(Work::Begin(id, 0));
         }
         Ok(())
     }
 
-    /// Starts the nodes of a new instance that wait for nobody.
-    pub fn begin(&mut self, id: ScopeId) -> Result<()> {
-        let scope = self.view.scope(id)?;
-        if scope.phase != ScopePhase::Open {
+    /// Starts the nodes of a new instance that wait for nobody, from one of them on.
+    pub fn begin(&mut self, id: ScopeId, from: u32) -> Result<()> {
+        if !self.is_alive(id)? {
             return Ok(());
         }
-        if scope.open == 0 {
+        let scope = self.view.scope(id)?;
+        if scope.open == 0 && from == 0 {
             self.work.push_back(Work::ScopeDone(id));
         }
-        for node in &self.program.scope(scope.scope).sources {
+        let sources = &self.program.scope(scope.scope).sources;
+        let piece = self.bounds.piece;
+        for node in sources.iter().skip(from as usize).take(piece) {
             self.work.push_back(Work::Decide(StepKey { scope: id, node: *node }));
+        }
+        let next = from as usize + piece;
+        if next < sources.len() {
+            let next = u32::try_from(next).unwrap_or(u32::MAX);
+            self.work.push_back(Work::Begin(id, next));
         }
         Ok(())
     }

@@ -95,6 +95,9 @@ impl<'a> Transition<'a> {
         step.error = end.error;
         step.finished_at = Some(now);
         step.finished = Some(moment);
+        if was_running {
+            self.drop_items(key)?;
+        }
         if !was_running || !give_up {
             return Ok(());
         }
@@ -230,7 +233,7 @@ impl<'a> Transition<'a> {
     /// Ends a scope instance whose last node has become final.
     pub fn scope_done(&mut self, id: ScopeId) -> Result<()> {
         let scope = self.view.scope(id)?;
-        if scope.phase != ScopePhase::Open || scope.open > 0 {
+        if scope.open > 0 || !self.is_alive(id)? {
             return Ok(());
         }
         let failed = scope.failed_sinks > 0;

@@ -8,7 +8,7 @@ use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::{Foreach, Formula, Operator};
 use crate::workflow::program::{Program, ScopeIx};
-use crate::workflow::records::{ScopePhase, ScopeRec, StepKey, StepRec, limits};
+use crate::workflow::records::{ItemsRec, ScopePhase, ScopeRec, StepKey, StepRec, limits};
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::Work;
 
@@ -35,25 +35,116 @@ impl Transition<'_> {
         Ok(self.add_items(key, foreach, items.into_iter().map(Json::from_value).collect())?)
     }
 
-    /// Makes an instance for each item; those of a sequential loop wait for one another.
-    fn add_items(&mut self, key: StepKey, foreach: &Foreach, items: Vec<Json>) -> Result<()> {
-        let step = self.view.step_mut(key)?;
-        let known = step.iterations;
-        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+    /// Takes items into a loop: a few get their instances at once, of many the first do, and the others are
+    /// kept for later.
+    fn add_items(&mut self, key: StepKey, foreach: &Foreach, mut items: Vec<Json>) -> Result<()> {
+        let step = self.view.step(key)?;
+        let kept = self.items_end(&step)?;
+        let known = kept.unwrap_or(step.iterations);
         if known as usize + items.len() > limits::ITEMS {
             let rule = format!("has more than {} items", limits::ITEMS);
             return Err(Error::invalid(self.path(key)?, rule));
         }
+        let at_once = match kept {
+            Some(_) => 0,
+            None if items.len() <= self.bounds.works => items.len(),
+            None => self.bounds.piece,
+        };
+        let rest = items.split_off(at_once);
+        let mut first = known + u32::try_from(at_once).unwrap_or(u32::MAX);
+        let mut rest = rest.into_iter().peekable();
+        while rest.peek().is_some() {
+            let items: Vec<Json> = rest.by_ref().take(self.bounds.piece).collect();
+            let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+            self.items.push(ItemsRec { container: key, first, items });
+            first += count;
+        }
+        if at_once == 0 {
+            return Ok(());
+        }
+        self.begin_items(key, foreach, items)?;
+        if foreach.parallel && first > known + u32::try_from(at_once).unwrap_or(u32::MAX) {
+            self.later.push(Work::Grow(key));
+        }
+        Ok(())
+    }
+
+    /// Makes an instance for each item; those of a sequential loop wait for one another.
+    fn begin_items(&mut self, key: StepKey, foreach: &Foreach, items: Vec<Json>) -> Result<()> {
+        let step = self.view.step_mut(key)?;
+        let known = step.iterations;
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
         let idle = step.open == 0;
         step.iterations += count;
         step.open += count;
         for (ordinal, item) in (known..).zip(items) {
-            if ordinal % 4096 == 4095 {
-                self.view.host.breathe()?;
-            }
             let begins = foreach.parallel || (idle && ordinal == known);
             let phase = if begins { ScopePhase::Open } else { ScopePhase::Waiting };
             self.new_scope(foreach.body, Some(key), ordinal, phase, Some(item))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the next items of a loop that runs side by side their instances.
+    pub fn grow(&mut self, key: StepKey) -> Result<()> {
+        if !self.is_running(key)? {
+            return Ok(());
+        }
+        let Operator::Foreach(foreach) = &self.program.node(key.node).operator else {
+            return Ok(());
+        };
+        if self.begin_next(key, foreach)? {
+            self.later.push(Work::Grow(key));
+        } else {
+            // The last of those before may have ended meanwhile.
+            self.work.push_back(Work::Inside(key));
+        }
+        Ok(())
+    }
+
+    /// Begins the items that come next; false when there are none.
+    fn begin_next(&mut self, key: StepKey, foreach: &Foreach) -> Result<bool> {
+        let first = self.view.step(key)?.iterations;
+        let of = |items: &ItemsRec| items.container == key && items.first == first;
+        let items = match self.items.iter().position(of) {
+            Some(place) => Some(self.items.remove(place).items),
+            None => {
+                let items = self.view.host.items(key, first)?;
+                if items.is_some() {
+                    self.items_taken.push((key, first));
+                }
+                items
+            }
+        };
+        match items {
+            Some(items) => self.begin_items(key, foreach, items).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The ordinal after the last of the items that have no instances yet; none without such.
+    fn items_end(&mut self, step: &StepRec) -> Result<Option<u32>> {
+        let own = self.items.iter().rev().find(|items| items.container == step.key);
+        if let Some(items) = own {
+            let count = u32::try_from(items.items.len()).unwrap_or(u32::MAX);
+            return Ok(Some(items.first + count));
+        }
+        // The first piece is begun at once.
+        if (step.iterations as usize) < self.bounds.piece {
+            return Ok(None);
+        }
+        let end = self.view.host.items_end(step.key)?;
+        // What this transition has taken is still stored.
+        Ok(end.filter(|end| *end > step.iterations))
+    }
+
+    /// Forgets the items of a loop that has ended before all had instances.
+    pub fn drop_items(&mut self, key: StepKey) -> Result<()> {
+        if let Operator::Foreach(_) = &self.program.node(key.node).operator {
+            self.items.retain(|items| items.container != key);
+            if self.view.step(key)?.iterations as usize >= self.bounds.piece {
+                self.items_dropped.push(key);
+            }
         }
         Ok(())
     }
@@ -65,7 +156,9 @@ impl Transition<'_> {
         }
         let step = self.view.step(key)?;
         match &self.program.node(key.node).operator {
-            Operator::Foreach(foreach) if takes_items(self.program, &step) => {
+            Operator::Foreach(foreach)
+                if takes_items(self.program, &step) && self.is_alive(key.scope)? =>
+            {
                 self.add_items(key, foreach, items)
             }
             _ => Ok(()),
@@ -97,6 +190,15 @@ impl Transition<'_> {
             }
             return Ok(());
         }
+        if !failed || foreach.parallel {
+            if foreach.parallel && self.items_end(&step)?.is_some() {
+                // The next piece is under way.
+                return Ok(());
+            }
+            if !foreach.parallel && self.begin_next(key, foreach)? {
+                return Ok(());
+            }
+        }
         if foreach.parallel {
             let around = self.view.scope(key.scope)?;
             for (name, source) in self.view.last_values(key)? {
@@ -114,7 +216,7 @@ impl Transition<'_> {
         let Some(next) = self.view.inner(key, ordinal)? else { return Ok(()) };
         if next.phase == ScopePhase::Waiting {
             self.view.scope_mut(next.id)?.phase = ScopePhase::Open;
-            self.work.push_back(Work::Begin(next.id));
+            self.work.push_back(Work::Begin(next.id, 0));
         }
         Ok(())
     }

@@ -31,7 +31,9 @@ use crate::error::Result;
 use crate::time::Timestamp;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
-use crate::workflow::records::{BreakerRec, Moment, RunRec, RunStatus, StepKey, limits};
+use crate::workflow::records::{
+    BreakerRec, ItemsRec, Moment, RunRec, RunStatus, ScopeId, ScopePhase, StepKey, limits,
+};
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::{Changes, Command, Stimulus, Work};
@@ -60,10 +62,24 @@ fn advance_within(
     stimulus: Stimulus,
     bound: usize,
 ) -> Result<Changes> {
-    let mut transition = Transition::new(program, host, run);
+    let mut transition = Transition::new(program, host, run, Bounds::new(bound));
     transition.apply(stimulus)?;
-    transition.work_off(bound)?;
+    transition.work_off()?;
     Ok(transition.into_changes())
+}
+
+/// How much one transition does.
+#[derive(Clone, Copy)]
+struct Bounds {
+    works: usize,
+    /// Items, or first nodes, that are begun at once.
+    piece: usize,
+}
+
+impl Bounds {
+    fn new(works: usize) -> Self {
+        Self { works, piece: works.min(limits::PIECE) }
+    }
 }
 
 /// A transition under way.
@@ -74,6 +90,16 @@ struct Transition<'a> {
     run_changed: bool,
     first_new_scope: u32,
     work: VecDeque<Work>,
+    /// What the next transition begins with.
+    later: Vec<Work>,
+    bounds: Bounds,
+    /// Instances and steps that the transition has closed, or looked at to that end.
+    closed: usize,
+    /// Whether the run ends in this transition.
+    ends: bool,
+    items: Vec<ItemsRec>,
+    items_taken: Vec<(StepKey, u32)>,
+    items_dropped: Vec<StepKey>,
     /// Places given within the transition.
     moments: i64,
     /// Retracted commands are none.
@@ -86,7 +112,7 @@ struct Transition<'a> {
 }
 
 impl<'a> Transition<'a> {
-    fn new(program: &'a Program, host: &'a mut dyn Host, run: &RunRec) -> Self {
+    fn new(program: &'a Program, host: &'a mut dyn Host, run: &RunRec, bounds: Bounds) -> Self {
         Self {
             program,
             view: View::new(host, run.next_scope),
@@ -94,6 +120,13 @@ impl<'a> Transition<'a> {
             run_changed: false,
             first_new_scope: run.next_scope,
             work: VecDeque::new(),
+            later: Vec::new(),
+            bounds,
+            closed: 0,
+            ends: false,
+            items: Vec::new(),
+            items_taken: Vec::new(),
+            items_dropped: Vec::new(),
             moments: 0,
             commands: Vec::new(),
             retractable: HashMap::new(),
@@ -109,6 +142,11 @@ impl<'a> Transition<'a> {
                 self.cancel_run(&reason)
             }
             (RunStatus::Running, stimulus) => self.apply_running(stimulus),
+            // What is left of a run that has ended.
+            (_, Stimulus::Continue { work }) => {
+                self.work.extend(work);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -145,14 +183,37 @@ impl<'a> Transition<'a> {
     /// Whether something that happened to a step still concerns it.
     fn is_running(&mut self, step: StepKey) -> Result<bool> {
         let known = self.program.has(step.node);
-        Ok(known && self.view.step(step)?.state == StepState::Running)
+        Ok(known
+            && self.view.step(step)?.state == StepState::Running
+            && self.is_alive(step.scope)?)
     }
 
-    /// Works until nothing is left, or `bound` is reached.
-    fn work_off(&mut self, bound: usize) -> Result<()> {
-        for done in 0..bound {
+    /// Whether an instance is open, and so is all around it: what has ended is closed in pieces, and nothing
+    /// inside goes on meanwhile.
+    fn is_alive(&mut self, scope: ScopeId) -> Result<bool> {
+        let mut at = scope;
+        loop {
+            let record = self.view.scope(at)?;
+            if record.phase != ScopePhase::Open {
+                return Ok(false);
+            }
+            let Some(container) = record.parent else { return Ok(true) };
+            let step = self.view.step(container)?;
+            match step.state {
+                StepState::Running => {}
+                // A fork, until its branches have ended.
+                StepState::Completed if step.open > 0 => {}
+                _ => return Ok(false),
+            }
+            at = container.scope;
+        }
+    }
+
+    /// Works until nothing is left, or as much is done as one transition does.
+    fn work_off(&mut self) -> Result<()> {
+        for done in 0..self.bounds.works {
             if self.run.status != RunStatus::Running {
-                self.work.clear();
+                self.work.retain(Work::is_closing);
             }
             let Some(work) = self.work.pop_front() else { return Ok(()) };
             if done % 256 == 255 {
@@ -162,16 +223,20 @@ impl<'a> Transition<'a> {
                 Work::Decide(step) => self.decide(step)?,
                 Work::Inside(step) => self.inside(step)?,
                 Work::ScopeDone(scope) => self.scope_done(scope)?,
-                Work::Begin(scope) => self.begin(scope)?,
+                Work::Begin(scope, from) => self.begin(scope, from)?,
+                Work::Grow(step) => self.grow(step)?,
+                Work::Close(container, from) => self.close_from(container, from)?,
+                Work::CloseScope(scope) => self.close_rest(scope)?,
             }
-        }
-        if self.run.status != RunStatus::Running {
-            self.work.clear();
         }
         Ok(())
     }
 
-    fn into_changes(self) -> Changes {
+    fn into_changes(mut self) -> Changes {
+        self.work.extend(self.later);
+        if self.run.status != RunStatus::Running {
+            self.work.retain(Work::is_closing);
+        }
         let dirty = self.view.into_dirty();
         let made = self.run.next_scope > self.first_new_scope;
         Changes {
@@ -181,6 +246,9 @@ impl<'a> Transition<'a> {
             steps: dirty.steps,
             values: dirty.values,
             breakers: self.breakers.into_iter().collect(),
+            items: self.items,
+            items_taken: self.items_taken,
+            items_dropped: self.items_dropped,
             commands: self.commands.into_iter().flatten().collect(),
             rest: self.work.into(),
         }

@@ -47,8 +47,7 @@ impl Transition<'_> {
     pub fn decide(&mut self, key: StepKey) -> Result<()> {
         let program = self.program;
         let step = self.view.step(key)?;
-        let open = self.view.scope(key.scope)?.phase == ScopePhase::Open;
-        if step.state != StepState::Pending || !open {
+        if step.state != StepState::Pending || !self.is_alive(key.scope)? {
             return Ok(());
         }
         match decide(program.node(key.node), &step) {

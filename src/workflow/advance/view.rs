@@ -1,12 +1,12 @@
 //! The records of a run as a transition sees them: what the host has stored, under what the
 //! transition has changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::error::Result;
 use crate::workflow::json::Json;
-use crate::workflow::records::{ScopeId, ScopePhase, ScopeRec, StepKey, StepRec, ValueRec};
+use crate::workflow::records::{ScopeId, ScopeRec, StepKey, StepRec, ValueRec};
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 
@@ -250,39 +250,57 @@ impl<'h> View<'h> {
         Ok((iteration.parent == Some(container)).then_some(iteration.ordinal))
     }
 
-    /// The instance itself and all inside it that are open.
-    pub fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>> {
-        if !self.is_new(within) {
-            for record in self.host.open_scopes(within)? {
-                self.keep_scope(record);
-            }
+    /// Inner instances of a container from an ordinal on, by ordinal, at most so many.
+    pub fn inner_from(
+        &mut self,
+        container: StepKey,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<Rc<ScopeRec>>> {
+        let stored = match self.is_new(container.scope) {
+            true => Vec::new(),
+            false => self.host.inner_from(container, from, limit)?,
+        };
+        // Beyond these the host knows more than it has told.
+        let upto = match stored.last() {
+            Some(last) if stored.len() >= limit => last.ordinal,
+            _ => u32::MAX,
+        };
+        for record in stored {
+            self.keep_scope(record);
         }
-        let inside = |scope: &ScopeRec| scope.id == within || scope.chain.contains(&within);
-        let open = |scope: &ScopeRec| scope.phase == ScopePhase::Open && inside(scope);
-        let records = self.scopes.values().map(|held| &held.record);
-        let mut found: Vec<_> = records.filter(|scope| open(scope)).cloned().collect();
-        found.sort_by_key(|scope| scope.id);
-        Ok(found)
+        let known = self.inner.get(&container).into_iter().flat_map(|all| all.range(from..=upto));
+        let known: Vec<ScopeId> = known.map(|(_, id)| *id).take(limit).collect();
+        known.into_iter().map(|id| self.scope(id)).collect()
     }
 
-    /// The running steps of the instance and of all inside it.
-    pub fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>> {
-        if !self.is_new(within) {
-            for record in self.host.running_steps(within)? {
-                self.steps.entry(record.key).or_insert(Held { record, dirty: false });
-            }
+    /// Steps directly in some instances that are running, or have forked into branches that have not ended;
+    /// and whether there may be more than so many.
+    pub fn busy_steps(
+        &mut self,
+        scopes: &[ScopeId],
+        limit: usize,
+    ) -> Result<(Vec<Rc<StepRec>>, bool)> {
+        let stored: Vec<ScopeId> =
+            scopes.iter().copied().filter(|scope| !self.is_new(*scope)).collect();
+        let found = match stored.is_empty() {
+            true => Vec::new(),
+            false => self.host.busy_steps(&stored, limit)?,
+        };
+        let is_full = found.len() >= limit;
+        for record in found {
+            self.steps.entry(record.key).or_insert(Held { record, dirty: false });
         }
-        let records = self.steps.values().map(|held| held.record.clone());
-        let running: Vec<_> = records.filter(|step| step.state == StepState::Running).collect();
-        let mut found = Vec::new();
-        for step in running {
-            let scope = self.scope(step.key.scope)?;
-            if scope.id == within || scope.chain.contains(&within) {
-                found.push(step);
-            }
-        }
+        let of: HashSet<ScopeId> = scopes.iter().copied().collect();
+        let busy = |step: &StepRec| {
+            step.state == StepState::Running
+                || (step.state == StepState::Completed && step.open > 0)
+        };
+        let records = self.steps.values().map(|held| &held.record);
+        let of_these = records.filter(|step| of.contains(&step.key.scope) && busy(step));
+        let mut found: Vec<Rc<StepRec>> = of_these.cloned().collect();
         found.sort_by_key(|step| step.key);
-        Ok(found)
+        Ok((found, is_full))
     }
 }
 

@@ -1,38 +1,57 @@
 //! Timers that have come due, and stimuli that were left, taken up by claims and by advance_timers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{Drive, admit, followed, inbox, rows};
+use super::turn::{self, Turn};
+use super::{Drive, admit, followed, rows};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session};
 use crate::queue::{QueueName, access, policy};
+use crate::task::budget::Budget;
+use crate::task::stuck::{self, Kind};
 use crate::task::sweep;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey, TimerKind};
 use crate::workflow::stimulus::Stimulus;
 
-/// Trees that a claim lets go on at most, and timers that it fires.
-const ROOTS: usize = 16;
-const TIMERS: i32 = 128;
+/// Timers, and stimuli, that a claim looks at in one statement, and timers that it fires before it looks at
+/// the clock.
+const PAGE: i32 = 128;
+const FIRED: usize = 16;
 
-static DUE: Statement = Statement::new(
-    "select root_run_id, workflow_run_id, scope, node
-       from absurd.workflow_timer
-      where queue_name = $1 and due_at <= $2
-      order by due_at
-      limit $3",
-);
-static LEFT: Statement = Statement::new(
-    "select root_run_id
-       from absurd.workflow_stimulus
-      where queue_name = $1
-      order by arrived_at
-      limit $2",
-);
+/// Of trees that are not set aside, for everybody or for the caller's role.
+macro_rules! not_stuck {
+    ($root:literal) => {
+        concat!(
+            " and not exists (
+                  select from absurd.stuck_work s
+                   where s.queue = $1 and s.kind = 'workflow' and s.id = ",
+            $root,
+            " and s.role_name in ('', $4) and s.next_try > $2) and ",
+            $root,
+            " <> all ($5)"
+        )
+    };
+}
+
+static DUE: Statement = Statement::new(concat!(
+    "select t.root_run_id, t.workflow_run_id, t.scope, t.node
+       from absurd.workflow_timer t
+      where t.queue_name = $1 and t.due_at <= $2",
+    not_stuck!("t.root_run_id"),
+    " order by t.due_at limit $3"
+));
+static LEFT: Statement = Statement::new(concat!(
+    "select l.root_run_id
+       from absurd.workflow_stimulus l
+      where l.queue_name = $1",
+    not_stuck!("l.root_run_id"),
+    " order by l.arrived_at limit $3"
+));
 static FIRE: Statement = Statement::new(
     "with fired as (
         delete from absurd.workflow_timer t
@@ -43,29 +62,96 @@ static FIRE: Statement = Statement::new(
      )
      select workflow_run_id, scope, node, kind from fired order by due_at, scope, node",
 );
+/// Trees that failed, are to be tried again and have nothing to go on with any longer.
+static IDLE: Statement = Statement::new(
+    "delete from absurd.stuck_work s
+      where s.queue = $1 and s.kind = 'workflow' and s.next_try <= $2
+        and not exists (select from absurd.workflow_stimulus l where l.root_run_id = s.id)
+        and not exists (
+            select from absurd.workflow_execution e
+              join absurd.workflow_timer t on t.workflow_run_id = e.workflow_run_id
+             where e.root_run_id = s.id and t.due_at <= $2)",
+);
+static AGAIN: Statement = Statement::new(
+    "select id from absurd.stuck_work where queue = $1 and kind = 'workflow' and next_try <= $2",
+);
 
-/// The keys of due timers, by the root of their tree; a tree with none has stimuli.
-type Due = BTreeMap<Uuid, Vec<(Uuid, i32, i32)>>;
+/// The key of a timer.
+type Timer = (Uuid, i32, i32);
 
-fn due(session: &Session, queue: &QueueName, limit: i32) -> Result<Due> {
-    let mut due = Due::new();
-    for row in session.run(&DUE, &Own, params![queue.as_str(), session.now(), limit])? {
-        let timer = (row.need(1)?, row.need(2)?, row.need(3)?);
-        due.entry(row.need(0)?).or_default().push(timer);
+/// Trees that have something to go on with, each with its due timers, if any. Those whose timers are due and
+/// those for which stimuli were left take turns, each kind in the order of time.
+struct Due {
+    roots: Vec<(Uuid, Vec<Timer>)>,
+    /// Whether there may be more.
+    is_full: bool,
+}
+
+fn due(
+    session: &Session,
+    queue: &QueueName,
+    limit: i32,
+    caller: &str,
+    over: &[Uuid],
+) -> Result<Due> {
+    let over: Vec<Option<Uuid>> = over.iter().copied().map(Some).collect();
+    let ask = |statement| {
+        let values = params![queue.as_str(), session.now(), limit, caller, over.clone()];
+        session.run(statement, &Own, values)
+    };
+    let (timers, left) = (ask(&DUE)?, ask(&LEFT)?);
+    let is_full = timers.len().max(left.len()) >= usize::try_from(limit).unwrap_or_default();
+    let (mut of_timers, mut of_stimuli) = (Vec::new(), Vec::new());
+    let mut keys: HashMap<Uuid, Vec<Timer>> = HashMap::new();
+    for row in timers {
+        let root: Uuid = row.need(0)?;
+        let of_root = keys.entry(root).or_insert_with(|| {
+            of_timers.push(root);
+            Vec::new()
+        });
+        of_root.push((row.need(1)?, row.need(2)?, row.need(3)?));
     }
-    for row in session.run(&LEFT, &Own, params![queue.as_str(), limit])? {
-        due.entry(row.need(0)?).or_default();
+    for row in left {
+        of_stimuli.push(row.need(0)?);
     }
-    Ok(due)
+    let mut roots = Vec::new();
+    let (mut timers, mut stimuli) = (of_timers.into_iter(), of_stimuli.into_iter());
+    let mut seen = std::collections::HashSet::new();
+    loop {
+        let turn = [timers.next(), stimuli.next()];
+        if turn == [None, None] {
+            return Ok(Due { roots, is_full });
+        }
+        for root in turn.into_iter().flatten().filter(|root| seen.insert(*root)) {
+            roots.push((root, keys.remove(&root).unwrap_or_default()));
+        }
+    }
 }
 
 /// Fires those timers of a held tree that are still set and due; returns how many. What was left for
 /// the tree comes first: an event that arrived in time ends a wait whose time has run out since.
-fn fire(drive: &mut Drive, timers: &[(Uuid, i32, i32)]) -> Result<i32> {
+fn fire(drive: &mut Drive, timers: &[Timer]) -> Result<i32> {
     if timers.is_empty() {
         return Ok(0);
     }
     drive.work_off()?;
+    if drive.is_cut {
+        return Ok(0);
+    }
+    let Some(budget) = drive.budget else { return fire_at_once(drive, timers) };
+    let mut count = 0;
+    for some in timers.chunks(FIRED) {
+        count += fire_at_once(drive, some)?;
+        budget.work_off(some.len());
+        drive.work_off()?;
+        if budget.is_spent() {
+            break;
+        }
+    }
+    Ok(count)
+}
+
+fn fire_at_once(drive: &mut Drive, timers: &[Timer]) -> Result<i32> {
     let values = params![
         timers.iter().map(|(run, ..)| Some(*run)).collect::<Vec<_>>(),
         timers.iter().map(|(_, scope, _)| *scope).collect::<Vec<_>>(),
@@ -93,15 +179,56 @@ fn step(row: &Row) -> Result<Option<StepKey>> {
     Ok(Some(StepKey { scope: ScopeId(scope), node: NodeIx(node) }))
 }
 
-/// Lets the trees of a queue go on that a claim finds due, without waiting for any.
+/// Lets the trees of a queue go on that a claim finds due, without waiting for any: one at least, and as many
+/// more as the budget allows. Those that somebody else holds are passed over.
 ///
 /// # Errors
 /// Postgres's own.
-pub fn on_claim(session: &Session, queue: &QueueName) -> Result<()> {
-    for (root, timers) in due(session, queue, TIMERS)?.into_iter().take(ROOTS) {
-        inbox::try_root(session, root, |drive| fire(drive, &timers).map(drop))?;
+pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result<()> {
+    let caller = turn::caller(session)?;
+    let again = Again::of(session, queue)?;
+    let (mut over, mut is_first) = (Vec::new(), true);
+    loop {
+        let Due { roots, is_full } = due(session, queue, PAGE, &caller, &over)?;
+        for (root, timers) in roots {
+            if !is_first && budget.is_spent() {
+                return Ok(());
+            }
+            let turn = Turn { session, root, queue: Some(queue), budget: Some(budget) };
+            if turn.try_take(|drive| fire(drive, &timers).map(drop))? {
+                is_first = false;
+                again.succeeded(session, queue, root)?;
+            }
+            budget.take(1);
+            over.push(root);
+        }
+        if !is_full {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+/// Trees that have failed before and are to be tried again.
+struct Again(Vec<Uuid>);
+
+impl Again {
+    /// Forgets those that have nothing to go on with any longer.
+    fn of(session: &Session, queue: &QueueName) -> Result<Self> {
+        let again = session.run(&AGAIN, &Own, params![queue.as_str(), session.now()])?;
+        if again.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        session.run(&IDLE, &Own, params![queue.as_str(), session.now()])?;
+        again.into_iter().map(|row| row.need(0)).collect::<Result<_>>().map(Self)
+    }
+
+    fn succeeded(&self, session: &Session, queue: &QueueName, root: Uuid) -> Result<()> {
+        if !self.0.contains(&root) {
+            return Ok(());
+        }
+        let root = crate::pg::Uuid::from_bytes(root.into_bytes());
+        stuck::remove(session, queue.as_str(), Kind::Workflow, vec![root])
+    }
 }
 
 /// Fires at most `limit` due timers of one queue, or of all, attempts that have taken too long among
@@ -155,21 +282,25 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
 /// Fires due timers of some queues and takes up the stimuli that were left. `waits` for the first tree.
 fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool) -> Result<i32> {
     let mut fired = 0;
+    let caller = turn::caller(session)?;
     for queue in queues {
+        let again = Again::of(session, queue)?;
         // A timer may set another that is due at once.
         while fired < limit {
             let mut progress = false;
-            for (root, timers) in due(session, queue, limit - fired)? {
+            for (root, timers) in due(session, queue, limit - fired, &caller, &[])?.roots {
                 let mut count = 0;
                 let first = |drive: &mut Drive| {
                     count = fire(drive, &timers)?;
                     Ok(())
                 };
+                let turn = Turn { session, root, queue: Some(queue), budget: None };
                 let done = match std::mem::take(&mut waits) {
-                    true => inbox::wait_root(session, root, first)?,
-                    false => inbox::try_root(session, root, first)?,
+                    true => turn.wait(first)?,
+                    false => turn.try_take(first)?,
                 };
                 if done {
+                    again.succeeded(session, queue, root)?;
                     fired += count;
                     progress |= count > 0;
                 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{self, int};
 use super::view::View;
-use super::{Drive, inbox};
+use super::{Drive, inbox, turn};
 use crate::error::{Error, Result};
 use crate::event::emit;
 use crate::params;
@@ -168,7 +168,7 @@ pub fn emitted<'e>(
     for (name, payload) in events {
         roots.extend(inbox::put_event(session, queue, name, payload)?);
     }
-    inbox::try_roots(session, roots)
+    turn::try_roots(session, roots)
 }
 
 impl Drive<'_> {

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::view::View;
-use super::{Drive, direct, inbox, load, lock, rows};
+use super::{Drive, direct, inbox, load, lock, rows, turn};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
@@ -61,7 +61,7 @@ impl Held<'_> {
         others: impl FnOnce(Option<Uuid>) -> Result<std::collections::BTreeSet<Uuid>>,
     ) -> Result<()> {
         let Some(mut drive) = self.drive else {
-            return inbox::try_roots(session, others(None)?);
+            return turn::try_roots(session, others(None)?);
         };
         let task = Uuid::from_bytes(*self.task.as_bytes());
         let followers = load::followers(drive.session, queue, task, drive.root)?;

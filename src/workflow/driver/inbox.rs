@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::rows::{self, int};
 use super::view::View;
-use super::{Drive, admit, direct, events, followed, lock};
+use super::{Drive, admit, direct, events, followed};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::lock::{self as locks, EventSide};
@@ -26,8 +26,9 @@ use crate::workflow::records::{ScopeId, StepKey};
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::{Stimulus, Work};
 
-/// Roots that one call lets go on beside its own.
-const ROOTS: usize = 16;
+/// Stimuli that one statement takes up for a verb, and for a claim, which others wait behind.
+const TAKEN: i32 = 256;
+const TAKEN_BY_CLAIM: i32 = 16;
 
 /// The order of arrival is real time, whatever `absurd.fake_now` says.
 static PUT: Statement = Statement::new(
@@ -70,7 +71,7 @@ static TAKE: Statement = Statement::new(
                select stimulus_id from absurd.workflow_stimulus
                 where root_run_id = $1
                 order by arrived_at, stimulus_id
-                limit 256)
+                limit $2)
         returning *
      )
      select workflow_run_id, kind, scope, node, payload
@@ -105,7 +106,10 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
             Work::Decide(key) => json!(["decide", key.scope.0, key.node.0]),
             Work::Inside(key) => json!(["inside", key.scope.0, key.node.0]),
             Work::ScopeDone(scope) => json!(["done", scope.0]),
-            Work::Begin(scope) => json!(["begin", scope.0]),
+            Work::Begin(scope, from) => json!(["begin", scope.0, from]),
+            Work::Grow(key) => json!(["grow", key.scope.0, key.node.0]),
+            Work::Close(key, from) => json!(["close", key.scope.0, key.node.0, from]),
+            Work::CloseScope(scope) => json!(["rest", scope.0]),
         })
         .collect();
     let payload = Value::from(work).to_string();
@@ -179,10 +183,12 @@ pub fn take(drive: &mut Drive) -> Result<bool> {
     if direct::has_stimuli(drive.session, drive.root)? == Some(false) {
         return Ok(false);
     }
-    let taken = drive.session.run(&TAKE, &Own, params![drive.root])?;
+    let limit = if drive.budget.is_some() { TAKEN_BY_CLAIM } else { TAKEN };
+    let taken = drive.session.run(&TAKE, &Own, params![drive.root, limit])?;
     if taken.is_empty() {
         return Ok(false);
     }
+    drive.count(taken.len());
     for row in taken {
         let run: Uuid = row.need(0)?;
         let kind: String = row.need(1)?;
@@ -204,7 +210,7 @@ pub fn take(drive: &mut Drive) -> Result<bool> {
 fn read(drive: &mut Drive, run: Uuid, kind: &str, step: Option<StepKey>, row: &Row) -> Result<()> {
     let payload = || rows::json(row, 4).map(|value| value.unwrap_or_else(Json::null));
     let view = drive.view(run)?;
-    if view.run.status.is_final() {
+    if view.run.status.is_final() && kind != "continue" {
         return Ok(());
     }
     if let Some(step) = step {
@@ -285,83 +291,12 @@ fn work(view: &View, payload: &Json) -> Result<Vec<Work>> {
             Some("decide") => Ok(Work::Decide(key()?)),
             Some("inside") => Ok(Work::Inside(key()?)),
             Some("done") => Ok(Work::ScopeDone(scope)),
-            Some("begin") => Ok(Work::Begin(scope)),
+            Some("begin") => Ok(Work::Begin(scope, number(entry, 2).unwrap_or_default())),
+            Some("grow") => Ok(Work::Grow(key()?)),
+            Some("close") => Ok(Work::Close(key()?, number(entry, 3)?)),
+            Some("rest") => Ok(Work::CloseScope(scope)),
             _ => Err(corrupt()),
         }
     };
     payload.value()?.as_array().ok_or_else(corrupt)?.iter().map(read).collect()
-}
-
-/// Lets trees go on for which stimuli were left, as far as nobody else holds them. None is waited
-/// for: a tree whose turn takes longer than a moment, or fails, is left as it was.
-pub fn try_roots(session: &Session, roots: impl IntoIterator<Item = Uuid>) -> Result<()> {
-    for root in roots.into_iter().take(ROOTS) {
-        try_root(session, root, |_| Ok(()))?;
-    }
-    Ok(())
-}
-
-/// Takes a root that is free, lets `first` add stimuli to those that were left, and works them off.
-/// Returns whether that was done.
-pub fn try_root(
-    session: &Session,
-    root: Uuid,
-    first: impl FnOnce(&mut Drive) -> Result<()>,
-) -> Result<bool> {
-    let outcome = session.attempt_briefly(|| match lock::try_take(session, root)? {
-        Some(transition) => go_on(session, root, transition, first).map(|()| true),
-        None => Ok(false),
-    })?;
-    survived(outcome)
-}
-
-/// As [`try_root`], for a root that is waited for.
-pub fn wait_root(
-    session: &Session,
-    root: Uuid,
-    first: impl FnOnce(&mut Drive) -> Result<()>,
-) -> Result<bool> {
-    let outcome = session.attempt(|| {
-        let transition = lock::take(session, root)?;
-        go_on(session, root, transition, first).map(|()| true)
-    })?;
-    survived(outcome)
-}
-
-fn go_on(
-    session: &Session,
-    root: Uuid,
-    transition: i64,
-    first: impl FnOnce(&mut Drive) -> Result<()>,
-) -> Result<()> {
-    let mut drive = Drive::new(session, root, transition);
-    first(&mut drive)?;
-    drive.work_off()
-}
-
-/// What a tree's failure means for a call that is about more than that tree: a tree that others are
-/// at work on is left to them, another failure is reported and its stimuli stay.
-fn survived(outcome: Result<bool>) -> Result<bool> {
-    match outcome {
-        Ok(done) => Ok(done),
-        // A statement that is cancelled ends as a whole.
-        Err(Error::Postgres(caught)) if caught.is("57014") => Err(Error::Postgres(caught)),
-        Err(error) if is_passing(&error) => Ok(false),
-        Err(error) => {
-            crate::pg::ereport::warn(error)?;
-            Ok(false)
-        }
-    }
-}
-
-/// Failures that come of others being at work, and pass, and those of a caller who may not do what a tree
-/// needs: somebody else may.
-fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::Postgres(caught) => {
-            ["55P03", "40P01", "40001", "57P01", "42501"].iter().any(|code| caught.is(code))
-        }
-        Error::Serialization { .. } | Error::Vanished { .. } => true,
-        _ => false,
-    }
 }

@@ -21,6 +21,7 @@ pub mod rows;
 pub mod schedules;
 pub mod start;
 mod store;
+pub mod turn;
 pub mod view;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::pg::Session;
+use crate::task::budget::Budget;
 use crate::workflow::advance::advance;
 use crate::workflow::stimulus::{Stimulus, Work};
 use view::View;
@@ -53,7 +55,16 @@ pub struct Drive<'s> {
     holds_events: bool,
     /// Queue tasks that the call cancelled.
     cancelled: usize,
+    /// That of a claim, which lets other trees go on too.
+    budget: Option<&'s Budget>,
+    /// Stimuli that were taken up.
+    taken: usize,
+    /// Whether more were left than the call takes up.
+    is_cut: bool,
 }
+
+/// Stimuli that one call takes up which is about its tree alone; a few more than these may be.
+const STIMULI: usize = 1000;
 
 impl<'s> Drive<'s> {
     /// For the root that the caller has locked, which is at this transition.
@@ -70,6 +81,31 @@ impl<'s> Drive<'s> {
             others: BTreeSet::new(),
             holds_events: false,
             cancelled: 0,
+            budget: None,
+            taken: 0,
+            is_cut: false,
+        }
+    }
+
+    /// For a claim, as far as its budget goes.
+    #[must_use]
+    pub fn within(self, budget: Option<&'s Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Whether the call is to leave what else there is to the next.
+    fn is_spent(&self) -> bool {
+        match self.budget {
+            Some(budget) => budget.is_spent(),
+            None => self.taken >= STIMULI,
+        }
+    }
+
+    /// Counts stimuli that were taken up.
+    fn count(&mut self, stimuli: usize) {
+        self.taken += stimuli;
+        if let Some(budget) = self.budget {
+            budget.work_off(stimuli);
         }
     }
 
@@ -85,22 +121,33 @@ impl<'s> Drive<'s> {
     /// # Errors
     /// Postgres's own, and XX001 for records that do not fit their document; either undoes the call.
     pub fn finish(mut self) -> Result<usize> {
-        self.work_off()?;
+        self.end()?;
         let others = std::mem::take(&mut self.others);
-        inbox::try_roots(self.session, others)?;
+        turn::try_roots(self.session, others)?;
         Ok(self.cancelled)
     }
 
-    /// As [`Drive::finish`], and leaves what other trees were told to them.
-    pub fn work_off(&mut self) -> Result<()> {
+    /// Works off the stimuli that the call has, then those that were left for the tree, until there are none
+    /// or the call has taken up its share.
+    fn work_off(&mut self) -> Result<()> {
         loop {
             while let Some((run, stimulus)) = self.work.pop_front() {
                 self.transit(run, stimulus)?;
             }
+            if self.taken > 0 && self.is_spent() {
+                self.is_cut = true;
+                return Ok(());
+            }
             if !inbox::take(self)? {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    /// As [`Drive::finish`], and leaves what other trees were told to them. What transitions had no room for
+    /// is left to the next call: each does a piece.
+    fn end(&mut self) -> Result<()> {
+        self.work_off()?;
         for (run, work) in std::mem::take(&mut self.rest) {
             inbox::put_rest(self, run, &work)?;
         }
@@ -118,7 +165,8 @@ impl<'s> Drive<'s> {
             Some(view) => view,
             None => load::view(self.session, run)?,
         };
-        if !view.run.status.is_final() {
+        let goes_on = !view.run.status.is_final() || matches!(stimulus, Stimulus::Continue { .. });
+        if goes_on {
             view.transition = self.next_transition();
             let (program, record) = (Rc::clone(&view.program), view.run.clone());
             let changes = advance(&program, &mut view, &record, stimulus)?;

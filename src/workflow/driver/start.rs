@@ -229,17 +229,19 @@ pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
     }
 }
 
-/// Cancels an executed run, children included; returns how many of its queue tasks that cancelled.
-/// None for a run that the database does not execute.
+/// Cancels an executed run, children included; returns how many of its queue tasks that cancelled, and
+/// whether these are all: a large run is closed in pieces. None for a run that the database does not execute.
 ///
 /// # Errors
 /// 55000 for a run that has ended otherwise.
-pub fn cancel(session: &Session, run: Uuid, reason: &str) -> Result<Option<usize>> {
+pub fn cancel(session: &Session, run: Uuid, reason: &str) -> Result<Option<(usize, bool)>> {
     let Some(root) = lock::root_of(session, run)? else { return Ok(None) };
     let transition = lock::take(session, root)?;
     let mut drive = Drive::new(session, root, transition);
     drive.push(run, Stimulus::Cancel { reason: reason.to_owned() });
-    drive.finish().map(Some)
+    drive.work_off()?;
+    let is_whole = drive.rest.is_empty();
+    Ok(Some((drive.finish()?, is_whole)))
 }
 
 static SCOPES: Statement = Statement::new(

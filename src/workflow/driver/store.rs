@@ -93,6 +93,7 @@ pub fn records(view: &View, changes: &Changes) -> Result<()> {
     changed_scopes(view, &changed)?;
     steps(view, &changes.steps)?;
     values(view, &changes.values)?;
+    items(view, changes)?;
     for (node, breaker) in &changes.breakers {
         breakers::write(view.session, &view.program.name, node, breaker)?;
     }
@@ -232,6 +233,60 @@ fn values(view: &View, values: &[ValueRec]) -> Result<()> {
         column(&last, |v| int(v.source.node.0)),
     ];
     view.session.run(&VALUES, &Own, values)?;
+    Ok(())
+}
+
+static NEW_ITEMS: Statement = Statement::new(
+    "insert into absurd.workflow_items (workflow_run_id, scope, node, first, items)
+     select $1, scope, node, first, items::jsonb
+       from unnest($2, $3, $4, $5) u (scope, node, first, items)",
+);
+static TAKEN_ITEMS: Statement = Statement::new(
+    "delete from absurd.workflow_items i
+      using unnest($2, $3, $4) u (scope, node, first)
+      where i.workflow_run_id = $1 and i.scope = u.scope and i.node = u.node and i.first = u.first",
+);
+static DROPPED_ITEMS: Statement = Statement::new(
+    "delete from absurd.workflow_items i
+      using unnest($2, $3) u (scope, node)
+      where i.workflow_run_id = $1 and i.scope = u.scope and i.node = u.node",
+);
+
+fn list(items: &[Json]) -> String {
+    let texts: Vec<&str> = items.iter().map(Json::text).collect();
+    format!("[{}]", texts.join(","))
+}
+
+/// Keeps the items of loops that have no instances yet, and forgets those that need not be kept.
+fn items(view: &View, changes: &Changes) -> Result<()> {
+    let (new, taken, dropped) = (&changes.items, &changes.items_taken, &changes.items_dropped);
+    if !taken.is_empty() {
+        let values = params![
+            view.run.id,
+            column(taken, |(key, _)| int(key.scope.0)),
+            column(taken, |(key, _)| int(key.node.0)),
+            column(taken, |(_, first)| int(*first)),
+        ];
+        view.session.run(&TAKEN_ITEMS, &Own, values)?;
+    }
+    if !new.is_empty() {
+        let values = params![
+            view.run.id,
+            column(new, |i| int(i.container.scope.0)),
+            column(new, |i| int(i.container.node.0)),
+            column(new, |i| int(i.first)),
+            column(new, |i| Some(list(&i.items))),
+        ];
+        view.session.run(&NEW_ITEMS, &Own, values)?;
+    }
+    if !dropped.is_empty() {
+        let values = params![
+            view.run.id,
+            column(dropped, |key| int(key.scope.0)),
+            column(dropped, |key| int(key.node.0)),
+        ];
+        view.session.run(&DROPPED_ITEMS, &Own, values)?;
+    }
     Ok(())
 }
 

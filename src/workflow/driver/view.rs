@@ -86,43 +86,33 @@ static LAST_VALUES: Statement = Statement::new(
       where c.workflow_run_id = $1 and c.parent_scope = $2 and c.parent_node = $3
       order by v.key, c.ordinal desc",
 );
-/// The open instances at and below `$2`. What has ended has nothing open inside.
-macro_rules! within {
-    ($phases:literal) => {
-        concat!(
-            "with recursive inside as (
-                select c.scope from absurd.workflow_scope c
-                 where c.workflow_run_id = $1 and c.scope = $2 and c.phase in (",
-            $phases,
-            ")
-                union all
-                select c.scope
-                  from inside i
-                  join absurd.workflow_scope c
-                    on c.workflow_run_id = $1 and c.parent_scope = i.scope
-                   and c.phase in (",
-            $phases,
-            ")
-             ) "
-        )
-    };
-}
-static OPEN_SCOPES: Statement = Statement::new(concat!(
-    within!("'open', 'waiting'"),
+static INNER_FROM: Statement = Statement::new(concat!(
     "select ",
     scope_columns!(),
-    " from inside i
-       join absurd.workflow_scope c on c.workflow_run_id = $1 and c.scope = i.scope
-      order by c.scope"
+    " from absurd.workflow_scope c
+      where c.workflow_run_id = $1 and c.parent_scope = $2 and c.parent_node = $3
+        and c.ordinal >= $4
+      order by c.ordinal
+      limit $5"
 ));
-static RUNNING_STEPS: Statement = Statement::new(concat!(
-    within!("'open'"),
+static ITEMS: Statement = Statement::new(
+    "select items from absurd.workflow_items
+      where workflow_run_id = $1 and scope = $2 and node = $3 and first = $4",
+);
+static ITEMS_END: Statement = Statement::new(
+    "select first + jsonb_array_length(items) from absurd.workflow_items
+      where workflow_run_id = $1 and scope = $2 and node = $3
+      order by first desc
+      limit 1",
+);
+static BUSY_STEPS: Statement = Statement::new(concat!(
     "select ",
     step_columns!(),
-    " from inside i
-       join absurd.workflow_step s on s.workflow_run_id = $1 and s.scope = i.scope
-      where s.state = 'running'
-      order by s.scope, s.node"
+    " from absurd.workflow_step s
+      where s.workflow_run_id = $1 and s.scope = any ($2)
+        and (s.state = 'running' or s.state = 'completed' and s.open > 0)
+      order by s.scope, s.node
+      limit $3"
 ));
 static CHILDREN: Statement = Statement::new(
     "select parent_branch, workflow_run_id, status, result
@@ -318,13 +308,36 @@ impl Host for View<'_> {
         self.sources(found)
     }
 
-    fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>> {
-        let found = self.ask(&OPEN_SCOPES, params![self.run.id, rows::int(within.0)])?;
+    fn inner_from(
+        &mut self,
+        container: StepKey,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<Rc<ScopeRec>>> {
+        let (scope, node) = place(container);
+        let values = params![self.run.id, scope, node, rows::int(from), limit as i32];
+        let found = self.ask(&INNER_FROM, values)?;
         self.scopes_of(found)
     }
 
-    fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>> {
-        let found = self.ask(&RUNNING_STEPS, params![self.run.id, rows::int(within.0)])?;
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>> {
+        let (scope, node) = place(container);
+        let values = params![self.run.id, scope, node, rows::int(first)];
+        let Some(row) = self.ask(&ITEMS, values)?.first() else { return Ok(None) };
+        let items = rows::json(&row, 0)?.unwrap_or_else(Json::null);
+        let items = items.value()?.as_array().cloned().unwrap_or_default();
+        Ok(Some(items.into_iter().map(Json::from_value).collect()))
+    }
+
+    fn items_end(&mut self, container: StepKey) -> Result<Option<u32>> {
+        let (scope, node) = place(container);
+        let found = self.ask(&ITEMS_END, params![self.run.id, scope, node])?.first();
+        found.map(|row| rows::number(&row, 0)).transpose()
+    }
+
+    fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>> {
+        let scopes: Vec<i32> = scopes.iter().map(|scope| rows::int(scope.0)).collect();
+        let found = self.ask(&BUSY_STEPS, params![self.run.id, scopes, limit as i32])?;
         self.steps_of(found)
     }
 

@@ -101,7 +101,7 @@ set absurd.fake_now = '2026-01-02 00:06:00+00';
 select count(*) from absurd.claim_task('claim', 'w');
 select state, cancelled_at from absurd.t_claim where task_id = :'task';
 select pg_temp.try(format('select absurd.complete_run(''claim'', %L)', :'run'));
--- At most max(p_qty, 16) are swept by a call; what is due is not handed out all the same.
+-- However few runs are asked for, what is due is swept and not handed out.
 select count(*) from generate_series(1, 20) g, absurd.spawn_task('claim', 'many', to_jsonb(g), '{"cancellation": {"max_delay": 1}}');
 select created from absurd.spawn_task('claim', 'in time', '{}');
 set absurd.fake_now = '2026-01-02 00:07:00+00';

@@ -6,9 +6,7 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use crate::workflow::json::Json;
-use crate::workflow::records::{
-    BreakerRec, ChildRec, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec,
-};
+use crate::workflow::records::{BreakerRec, ChildRec, ScopeId, ScopeRec, StepKey, StepRec};
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 
@@ -18,10 +16,6 @@ impl Memory {
     fn note(&self, read: usize) {
         self.asked.set(self.asked.get() + 1);
         self.read.set(self.read.get() + read);
-    }
-
-    fn within(&self, scope: ScopeId, within: ScopeId) -> bool {
-        scope == within || self.stored.scopes[&scope].chain.contains(&within)
     }
 }
 
@@ -96,21 +90,35 @@ impl Host for Memory {
         Ok(last.into_iter().collect())
     }
 
-    fn open_scopes(&mut self, within: ScopeId) -> Result<Vec<Rc<ScopeRec>>> {
-        let open = |scope: &&Rc<ScopeRec>| {
-            matches!(scope.phase, ScopePhase::Open | ScopePhase::Waiting)
-                && self.within(scope.id, within)
-        };
-        let found: Vec<_> = self.stored.scopes.values().filter(open).cloned().collect();
-        self.note(found.len());
-        Ok(found)
+    fn inner_from(
+        &mut self,
+        container: StepKey,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<Rc<ScopeRec>>> {
+        let all = (from..).map_while(|ordinal| self.inner.get(&(container, ordinal)));
+        let all: Vec<_> = all.take(limit).map(|id| self.stored.scopes[id].clone()).collect();
+        self.note(all.len());
+        Ok(all)
     }
 
-    fn running_steps(&mut self, within: ScopeId) -> Result<Vec<Rc<StepRec>>> {
-        let running = |step: &&Rc<StepRec>| {
-            step.state == StepState::Running && self.within(step.key.scope, within)
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>> {
+        self.note(1);
+        Ok(self.stored.items.get(&(container, first)).cloned())
+    }
+
+    fn items_end(&mut self, container: StepKey) -> Result<Option<u32>> {
+        self.note(1);
+        let mut of = self.stored.items.range((container, 0)..=(container, u32::MAX));
+        Ok(of.next_back().map(|((_, first), items)| first + items.len() as u32))
+    }
+
+    fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>> {
+        let busy = |step: &&Rc<StepRec>| {
+            let forked = step.state == StepState::Completed && step.open > 0;
+            scopes.contains(&step.key.scope) && (step.state == StepState::Running || forked)
         };
-        let found: Vec<_> = self.stored.steps.values().filter(running).cloned().collect();
+        let found: Vec<_> = self.stored.steps.values().filter(busy).take(limit).cloned().collect();
         self.note(found.len());
         Ok(found)
     }

@@ -62,6 +62,8 @@ pub struct Stored {
     pub timers: BTreeMap<Option<StepKey>, TimerRec>,
     pub waits: BTreeMap<StepKey, String>,
     pub children: BTreeMap<(StepKey, String), ChildRec>,
+    /// Items that have no instances yet, by their loop and the ordinal of the first.
+    pub items: BTreeMap<(StepKey, u32), Vec<Json>>,
 }
 
 pub struct Memory {
@@ -85,6 +87,11 @@ pub struct Memory {
     pub read: Cell<usize>,
     /// Written: scopes, steps, values.
     pub written: usize,
+    /// The most that one transition has written.
+    pub most_written: usize,
+    /// Whether what a transition leaves waits until it is asked for, and what does.
+    pub holds_rest: bool,
+    pub rest: VecDeque<Stimulus>,
     /// How often each step has started.
     pub starts: BTreeMap<StepKey, u32>,
     pub finishes: u32,
@@ -118,6 +125,7 @@ impl Memory {
                 timers: BTreeMap::new(),
                 waits: BTreeMap::new(),
                 children: BTreeMap::new(),
+                items: BTreeMap::new(),
             },
             inner: HashMap::new(),
             tasks: Vec::new(),
@@ -135,6 +143,9 @@ impl Memory {
             asked: Cell::new(0),
             read: Cell::new(0),
             written: 0,
+            most_written: 0,
+            holds_rest: false,
+            rest: VecDeque::new(),
             starts: BTreeMap::new(),
             finishes: 0,
             rehearses: false,
@@ -164,7 +175,9 @@ impl Memory {
     }
 
     fn store(&mut self, changes: Changes) {
-        self.written += changes.scopes.len() + changes.steps.len() + changes.values.len();
+        let written = changes.scopes.len() + changes.steps.len() + changes.values.len();
+        self.written += written;
+        self.most_written = self.most_written.max(written);
         if let Some(run) = changes.run {
             self.stored.run = run;
         }
@@ -192,8 +205,16 @@ impl Memory {
             self.stored.values.insert((value.context, value.key), value.source);
         }
         self.breakers.extend(changes.breakers);
+        for (container, first) in changes.items_taken {
+            assert!(self.stored.items.remove(&(container, first)).is_some());
+        }
+        for items in changes.items {
+            self.stored.items.insert((items.container, items.first), items.items);
+        }
+        self.stored.items.retain(|(of, _), _| !changes.items_dropped.contains(of));
         if !changes.rest.is_empty() {
-            self.queue.push_back(Stimulus::Continue { work: changes.rest });
+            let rest = if self.holds_rest { &mut self.rest } else { &mut self.queue };
+            rest.push_back(Stimulus::Continue { work: changes.rest });
         }
         for command in changes.commands {
             self.carry_out(command);
@@ -218,6 +239,13 @@ impl Memory {
             fresh(&mut scope.error);
         }
         self.stored.inputs = Json::from_text(self.stored.inputs.text().to_owned());
+    }
+
+    /// One piece of what transitions have left; false when there is nothing.
+    pub fn go_on(&mut self) -> bool {
+        let Some(rest) = self.rest.pop_front() else { return false };
+        self.stimulate(rest);
+        true
     }
 
     /// Runs what is queued.

@@ -4,6 +4,7 @@ mod cases;
 mod containers;
 mod generate;
 mod graph;
+mod pieces;
 mod player;
 mod properties;
 mod tasks;

@@ -347,7 +347,8 @@ fn completing_an_item_costs_the_same_in_small_and_large_fan_outs() {
     for count in [10, 10_000] {
         let mut player = Player::started(&document(count), json!({}));
         assert_eq!(player.seen().spawned.len(), count);
-        assert_eq!(player.memory.transition, 1);
+        // Many are begun in pieces.
+        assert_eq!(player.memory.transition == 1, count == 10);
         let first = cost(&mut player, "each[3]/s");
         let second = cost(&mut player, "each[3]/t");
         costs.insert(count, (first, second));

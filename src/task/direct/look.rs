@@ -1,12 +1,13 @@
-//! What a claim looks at first.
+//! Looks at a queue's indexes before a claim.
 
 use super::open;
 use crate::error::Result;
 use crate::pg::Session;
 use crate::pg::direct::{Access, Key, Layout, Table, Which};
 use crate::queue::QueueName;
-use crate::queue::week::Week;
 use crate::queue::rows::{ATTEMPTS, LEASES, READY, RULES, runs};
+use crate::queue::week::Week;
+use crate::task::claim::GoesOn;
 use crate::task::sweep::Overdue;
 
 /// What a look at a queue's indexes has shown.
@@ -72,15 +73,18 @@ fn first_priority(runs: &Table, keys: &[Key]) -> Result<Option<Option<i16>>> {
 
 static ANY: Layout = Layout::with_key("");
 
-/// Whether workflow runs of a queue have something to go on with; none when statements must be used.
+/// What there is to do beside sweeping; none when statements must be used.
 ///
 /// # Errors
 /// Postgres's own.
-pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
+pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<GoesOn>> {
     let open = |name| session.table(name, &ANY, Access::ReadOwn);
     let timers = open("workflow_timer")?;
     let stimuli = open("workflow_stimulus")?;
-    let (Some(timers), Some(stimuli)) = (timers, stimuli) else { return Ok(None) };
+    let stuck = open("stuck_work")?;
+    let (Some(timers), Some(stimuli), Some(stuck)) = (timers, stimuli, stuck) else {
+        return Ok(None);
+    };
     session.with_snapshot(|| {
         let due = Which::Like("btree (queue_name, due_at)");
         let left = Which::Like("btree (queue_name, arrived_at)");
@@ -88,6 +92,9 @@ pub fn goes_on(session: &Session, queue: &QueueName) -> Result<Option<bool>> {
         let keys = [of_queue(), Key::upto(2, session.now())];
         let due = timers.first(due, &keys)?;
         let left = stimuli.first(left, &[of_queue()])?;
-        Ok(due.zip(left).map(|(due, left)| due || left))
+        let again = Which::Like("btree (queue, next_try)");
+        let again = stuck.first(again, &[of_queue(), Key::upto(2, session.now())])?;
+        let (Some(due), Some(left), Some(stuck)) = (due, left, again) else { return Ok(None) };
+        Ok(Some(GoesOn { trees: due || left, stuck }))
     })
 }

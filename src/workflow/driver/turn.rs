@@ -1,0 +1,129 @@
+//! The turns that trees get in calls which are about more than one of them.
+
+use uuid::Uuid;
+
+use super::{Drive, lock};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::pg::Session;
+use crate::pg::plan::{Global, Own, Statement};
+use crate::queue::QueueName;
+use crate::task::budget::Budget;
+use crate::task::stuck::{self, Kind};
+
+/// Roots that one call lets go on beside its own.
+const ROOTS: usize = 16;
+
+/// Lets trees go on for which stimuli were left, as far as nobody else holds them. None is waited
+/// for: a tree whose turn takes longer than a moment is left as it was, one that fails is set aside.
+pub fn try_roots(session: &Session, roots: impl IntoIterator<Item = Uuid>) -> Result<()> {
+    for root in roots.into_iter().take(ROOTS) {
+        let turn = Turn { session, root, queue: None, budget: None };
+        turn.try_take(|_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// A tree's turn in a call that is about more than that tree.
+pub struct Turn<'a> {
+    pub session: &'a Session,
+    pub root: Uuid,
+    /// The queue whose work the call looks through; none for that of the root.
+    pub queue: Option<&'a QueueName>,
+    pub budget: Option<&'a Budget>,
+}
+
+static QUEUE: Statement =
+    Statement::new("select queue_name from absurd.workflow_execution where workflow_run_id = $1");
+static CALLER: Statement = Statement::new("select current_user::text");
+
+/// The name of the role that calls.
+pub fn caller(session: &Session) -> Result<String> {
+    session.run(&CALLER, &Global, &[])?.only()?.need(0)
+}
+
+impl Turn<'_> {
+    /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works them off.
+    /// Returns whether that was done.
+    ///
+    /// # Errors
+    /// A cancel of the statement. What else fails is set aside.
+    pub fn try_take(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<bool> {
+        let outcome =
+            self.session.attempt_briefly(|| match lock::try_take(self.session, self.root)? {
+                Some(transition) => self.go_on(transition, first).map(|()| true),
+                None => Ok(false),
+            })?;
+        self.survived(outcome)
+    }
+
+    /// As [`Self::try_take`], for a root that is waited for.
+    ///
+    /// # Errors
+    /// As [`Self::try_take`].
+    pub fn wait(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<bool> {
+        let outcome = self.session.attempt(|| {
+            let transition = lock::take(self.session, self.root)?;
+            self.go_on(transition, first).map(|()| true)
+        })?;
+        self.survived(outcome)
+    }
+
+    fn go_on(&self, transition: i64, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<()> {
+        let mut drive = Drive::new(self.session, self.root, transition).within(self.budget);
+        first(&mut drive)?;
+        drive.end()
+    }
+
+    /// What a tree's failure means for a call that is about more than that tree: a tree that others are at
+    /// work on is left to them, one that fails is set aside, and its stimuli stay. Where the caller lacks a
+    /// right, another may have it.
+    fn survived(&self, outcome: Result<bool>) -> Result<bool> {
+        let error = match outcome {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if ends_statement(&error) {
+            return Err(error);
+        }
+        if stuck::is_passing(&error) {
+            return Ok(false);
+        }
+        let session = self.session;
+        let queue: Option<String> = match self.queue {
+            Some(queue) => Some(queue.as_str().to_owned()),
+            None => {
+                let found = session.run(&QUEUE, &Own, params![self.root])?.first();
+                found.map(|row| row.need(0)).transpose()?
+            }
+        };
+        // A tree that is gone needs nothing.
+        let Some(queue) = queue else { return Ok(false) };
+        let role = if is_denied(&error) { caller(session)? } else { String::new() };
+        let root = crate::pg::Uuid::from_bytes(self.root.into_bytes());
+        if stuck::set_aside(session, &queue, Kind::Workflow, root, &error, &role)? == 1
+            && role.is_empty()
+        {
+            crate::pg::ereport::warn(error)?;
+        }
+        Ok(false)
+    }
+}
+
+fn is_denied(error: &Error) -> bool {
+    match error {
+        Error::Postgres(caught) => caught.is("42501"),
+        Error::Denied { .. } => true,
+        _ => false,
+    }
+}
+
+/// A statement that is cancelled, or may not write at all, ends as a whole.
+fn ends_statement(error: &Error) -> bool {
+    match error {
+        Error::Postgres(caught) => ["57014", "57P01", "57P02", "57P03", "25006", "25P02"]
+            .iter()
+            .any(|code| caught.is(code)),
+        _ => false,
+    }
+}
