@@ -1,7 +1,7 @@
 //! Durable queues, tasks and workflow runs inside PostgreSQL.
 //!
 //! One way through the house: `api` -> `workflow` -> `task`, `event`, `checkpoint`, `maintenance`
-//! -> `queue` -> `pg`. `error`, `time` and the pure files (state, backoff, options, status, name)
+//! -> `queue` -> `pg`. `error`, `json`, `time` and the pure files (state, backoff, options, status, name)
 //! lie below all and know nothing of Postgres. Neither do the language of workflow documents, their
 //! compiler and their interpreter, which `workflow::driver` connects with the tables.
 
@@ -23,6 +23,7 @@ mod api;
 mod checkpoint;
 mod error;
 mod event;
+mod json;
 mod maintenance;
 mod pg;
 mod queue;

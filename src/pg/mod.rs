@@ -10,6 +10,7 @@ pub mod clock;
 pub mod direct;
 pub mod ereport;
 pub mod guc;
+pub mod heap;
 pub mod json;
 pub mod lock;
 pub mod notify;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::json::{self, MAX_LEVELS};
 use crate::time::Timestamp;
 
 /// The options of spawn_task, checked. Members that are absent or null take their defaults;
@@ -158,7 +159,7 @@ impl Cancellation {
     pub fn stored(json: &str) -> Self {
         let rule =
             |name: &str, value: Option<&Value>| whole_seconds(name, value.cloned()).ok().flatten();
-        match serde_json::from_str::<Value>(json) {
+        match json::read::<Value>(json, MAX_LEVELS) {
             Ok(rules) => Self {
                 max_delay: rule("max_delay", rules.get("max_delay")),
                 max_duration: rule("max_duration", rules.get("max_duration")),
@@ -210,8 +211,7 @@ fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
     if !json.starts_with('{') {
         return Err(Error::invalid(format!("options {json}"), "must be a JSON object"));
     }
-    serde_json::from_str(json)
-        .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))
+    json::read(json, MAX_LEVELS).map_err(|unread| Error::invalid("options", unread.to_string()))
 }
 
 fn max_attempts(value: Option<Value>) -> Result<Option<i32>> {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::bounds::cut;
 use crate::error::{Error, Result};
 
 const SEPARATOR: &str = "__";
@@ -23,7 +24,7 @@ fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
 /// 22004 for NULL, 22023 naming the rule.
 pub fn check_name(name: Option<&str>) -> Result<&str> {
     let name = name.ok_or_else(|| Error::null("workflow_name"))?;
-    let shown = || format!("workflow_name \"{name}\"");
+    let shown = || format!("workflow_name \"{}\"", cut(name));
     if !matches(&NAME, name) {
         return Err(Error::invalid(shown(), "must match ^[a-z][a-z0-9_]*$")
             .with_hint("Use lower-case letters, digits and single underscores."));
@@ -41,7 +42,7 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 /// 22004 for NULL, 22023 naming the rule.
 pub fn check_version(version: Option<&str>) -> Result<&str> {
     let version = version.ok_or_else(|| Error::null("workflow_version"))?;
-    let shown = || format!("workflow_version \"{version}\"");
+    let shown = || format!("workflow_version \"{}\"", cut(version));
     if !matches(&VERSION, version) {
         return Err(Error::invalid(shown(), "must match ^[a-zA-Z0-9._-]+$")
             .with_hint("Use letters, digits, dots, hyphens and single underscores."));
@@ -92,7 +93,7 @@ pub fn split(text: Option<&str>) -> Result<(&str, &str, &str)> {
     let parts = (parts.next(), parts.next(), parts.next());
     let (Some(name), Some(version), Some(step)) = parts else {
         return Err(Error::invalid(
-            format!("workflow step name \"{text}\""),
+            format!("workflow step name \"{}\"", cut(text)),
             "must have the form name__version__step",
         ));
     };

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::bounds::cut;
 use crate::error::{Error, Result};
+use crate::json::{self, MAX_LEVELS};
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone.
@@ -35,10 +37,10 @@ impl StartOptions {
             return Ok(Self::default());
         }
         if !json.starts_with('{') {
-            return Err(Error::invalid(format!("options {json}"), "must be a JSON object"));
+            return Err(Error::invalid(format!("options {}", cut(json)), "must be a JSON object"));
         }
-        let fields: Fields = serde_json::from_str(json)
-            .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))?;
+        let fields: Fields = json::read(json, MAX_LEVELS)
+            .map_err(|unread| Error::invalid("options", unread.to_string()))?;
         let idempotency_key = text("idempotency_key", fields.idempotency_key)?;
         if idempotency_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
             return Err(option("idempotency_key", "\"\"", "must not be blank"));
@@ -73,7 +75,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>> {
 }
 
 fn option(name: &str, value: impl std::fmt::Display, rule: &'static str) -> Error {
-    Error::invalid(format!("option \"{name}\" {value}"), rule)
+    Error::invalid(format!("option \"{name}\" {}", cut(&value.to_string())), rule)
 }
 
 #[cfg(test)]

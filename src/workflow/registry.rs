@@ -4,21 +4,20 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde_json::Value;
-
-use super::compile::compile;
-use super::document::canonical;
+use super::bounds::{Check, cut};
+use super::document::{self, Document};
 use super::driver::schedules;
-use super::name;
 use super::program::Program;
+use super::{compile, name};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
-use crate::pg::{Jsonb, Session, Timestamp, lock, trigger};
+use crate::pg::{Jsonb, Session, Timestamp, heap, lock, trigger};
 use crate::queue::{QueueName, policy};
 
-/// Programs that a backend keeps; the least recently used one goes first.
-const KEPT: usize = 64;
+/// Bytes that the programs which a backend keeps may take; the one that was not used for longest goes
+/// first.
+const MAX_KEPT: usize = 32 << 20;
 
 /// What a run needs to know of a registered document.
 pub struct Definition {
@@ -97,8 +96,8 @@ pub fn require(session: &Session, name: &str, version: Option<&str>) -> Result<D
 /// The error for a workflow, or a version of it, that is not registered.
 pub fn unknown(name: &str, version: Option<&str>) -> Error {
     let id = match version {
-        Some(version) => format!("{name}\" version \"{version}"),
-        None => name.to_owned(),
+        Some(version) => format!("{}\" version \"{}", cut(name), cut(version)),
+        None => cut(name),
     };
     Error::NotFound { what: "Workflow", id, queue: None }
 }
@@ -119,15 +118,20 @@ pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
     }
 }
 
-/// Registers a document under its name and version. The same content again changes nothing but the
+/// Registers a document, given as JSON text, under its name and version. The same content again changes nothing but the
 /// queue, when another is named.
 ///
 /// # Errors
 /// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version is
-/// registered with other content, 42P01 for an unknown queue.
-pub fn register(session: &Session, raw: &Value, queue: Option<&str>) -> Result<Registered> {
-    let (document, hash) = canonical(raw)?;
-    let program = compile(&document)?;
+/// registered with other content, 42P01 for an unknown queue; 54000 for a document that is too large.
+pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<Registered> {
+    let check: Check = &|| session.check_for_interrupts();
+    let document = Document::read(&text, check)?;
+    drop(text);
+    let canonical = document.to_text()?;
+    let program = compile::build(&document, &canonical, check)?;
+    drop(document);
+    let hash = document::hash(&canonical, check)?;
     // Step names and runs carry the joined form, which is stricter than the format.
     name::check_name(Some(&program.name))?;
     name::check_version(Some(&program.version))?;
@@ -155,7 +159,7 @@ pub fn register(session: &Session, raw: &Value, queue: Option<&str>) -> Result<R
         program.name.as_str(),
         program.version.as_str(),
         hash.as_str(),
-        Jsonb::from_text(&document.to_string())?,
+        Jsonb::from_string(canonical)?,
         queue,
         now,
         by.as_str(),
@@ -172,7 +176,7 @@ fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -
     let Some(found) = find(session, name, Some(version))? else { return Ok(false) };
     if found.hash != hash {
         return Err(Error::Exists {
-            what: format!("Workflow \"{name}\" version \"{version}\""),
+            what: format!("Workflow \"{}\" version \"{}\"", cut(name), cut(version)),
             rule: "is registered with other content".to_owned(),
             hint: "Give the changed document a version of its own: runs keep the one that they \
                    started with.",
@@ -185,10 +189,44 @@ fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -
     Ok(true)
 }
 
+/// A compiled program that a backend keeps.
+struct Kept {
+    program: Rc<Program>,
+    /// What is allocated for it: the difference that compiling it made.
+    bytes: usize,
+    used: u64,
+}
+
 #[derive(Default)]
 struct Cache {
-    programs: HashMap<Box<str>, (Rc<Program>, u64)>,
+    programs: HashMap<Box<str>, Kept>,
+    bytes: usize,
     clock: u64,
+}
+
+impl Cache {
+    fn forget(&mut self, hash: &str) {
+        if let Some(gone) = self.programs.remove(hash) {
+            self.bytes -= gone.bytes;
+        }
+    }
+
+    /// Keeps a program in the place of those that were not used for longest; not one that alone takes
+    /// more than all may.
+    fn keep(&mut self, hash: &str, program: &Rc<Program>, bytes: usize) {
+        if bytes > MAX_KEPT {
+            return;
+        }
+        self.forget(hash);
+        while self.bytes + bytes > MAX_KEPT {
+            let oldest = self.programs.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(oldest) = oldest.map(|(hash, _)| hash.clone()) else { break };
+            self.forget(&oldest);
+        }
+        self.bytes += bytes;
+        let kept = Kept { program: Rc::clone(program), bytes, used: self.clock };
+        self.programs.insert(hash.into(), kept);
+    }
 }
 
 thread_local! {
@@ -203,9 +241,9 @@ thread_local! {
 pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Result<Rc<Program>> {
     let found = CACHE.with_borrow_mut(|cache| {
         cache.clock += 1;
-        let (program, used) = cache.programs.get_mut(hash)?;
-        *used = cache.clock;
-        Some(Rc::clone(program))
+        let kept = cache.programs.get_mut(hash)?;
+        kept.used = cache.clock;
+        Some(Rc::clone(&kept.program))
     });
     if let Some(program) = found {
         return Ok(program);
@@ -220,19 +258,12 @@ pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Resu
             ),
         });
     }
-    let document: Value = serde_json::from_str(&row.need::<Jsonb>(0)?.to_text())
-        .map_err(|error| Error::Corrupt { what: format!("stored document \"{name}\": {error}") })?;
-    let program = Rc::new(compile(&document)?);
-    CACHE.with_borrow_mut(|cache| {
-        if cache.programs.len() >= KEPT {
-            let oldest = cache.programs.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(hash) = oldest.map(|(hash, _)| hash.clone()) {
-                cache.programs.remove(&hash);
-            }
-        }
-        let used = cache.clock;
-        cache.programs.insert(hash.into(), (Rc::clone(&program), used));
-    });
+    let document = row.need::<Jsonb>(0)?;
+    let check: Check = &|| session.check_for_interrupts();
+    let before = heap::in_use();
+    let program = Rc::new(compile::stored(&document.to_text(), check)?);
+    let bytes = heap::in_use().saturating_sub(before);
+    CACHE.with_borrow_mut(|cache| cache.keep(hash, &program, bytes));
     Ok(program)
 }
 
