@@ -8,6 +8,7 @@ use pgrx::pg_sys::Datum;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::ereport::{self, guarded};
+use super::jsonb_build;
 use crate::error::{Error, Result};
 use crate::json::MAX_LEVELS;
 
@@ -69,15 +70,13 @@ impl Jsonb {
         Ok(Self(datum))
     }
 
-    /// As [`Jsonb::from_text`], of a text that is done with: it is not copied.
+    /// As [`Jsonb::from_text`], of a long text of an object or an array, with little memory.
     ///
     /// # Errors
-    /// 22P02 when the text is not JSON.
-    pub fn from_string(text: String) -> Result<Self> {
-        let text = std::ffi::CString::new(text).unwrap_or_default();
-        // SAFETY: jsonb_in takes a C string; it is dropped behind the call, which comes back always.
-        let datum = unsafe { ereport::input(pg_sys::F_JSONB_IN, &text)? };
-        Ok(Self(datum))
+    /// 22023 when the text is not JSON, 22003 for a number that `numeric` does not hold; what `check`,
+    /// asked for each value, says.
+    pub fn from_long_text(text: &str, check: &dyn Fn() -> Result<()>) -> Result<Self> {
+        jsonb_build::build(text, check)
     }
 
     /// The value as JSON text.

@@ -12,6 +12,7 @@ pub mod ereport;
 pub mod guc;
 pub mod heap;
 pub mod json;
+mod jsonb_build;
 pub mod lock;
 pub mod notify;
 pub mod plan;

@@ -19,6 +19,9 @@ use crate::queue::{QueueName, policy};
 /// first.
 const MAX_KEPT: usize = 32 << 20;
 
+/// Bytes that a document may take while it is compiled: some 15,000 steps.
+const MAX_COMPILING: usize = 40 << 20;
+
 /// What a run needs to know of a registered document.
 pub struct Definition {
     pub name: String,
@@ -125,12 +128,21 @@ pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
 /// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version is
 /// registered with other content, 42P01 for an unknown queue; 54000 for a document that is too large.
 pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<Registered> {
-    let check: Check = &|| session.check_for_interrupts();
+    let before = heap::in_use();
+    let check: Check = &|| {
+        session.check_for_interrupts()?;
+        match heap::in_use().saturating_sub(before) <= MAX_COMPILING {
+            true => Ok(()),
+            false => Err(document::too_large(MAX_COMPILING, "bytes when it is compiled")),
+        }
+    };
     let document = Document::read(&text, check)?;
     drop(text);
     let canonical = document.to_text()?;
-    let program = compile::build(&document, &canonical, check)?;
+    let mut program = compile::build(&document, &canonical, check)?;
     drop(document);
+    // Its name, version and schedule are asked for, no more.
+    (program.nodes, program.scopes, program.declared) = Default::default();
     let hash = document::hash(&canonical, check)?;
     // Step names and runs carry the joined form, which is stricter than the format.
     name::check_name(Some(&program.name))?;
@@ -153,13 +165,15 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
     if same(session, &program, &hash, queue)? {
         return Ok(known(false));
     }
+    let stored = Jsonb::from_long_text(&canonical, check)?;
+    drop(canonical);
     let now = session.now();
     let by = trigger::acting_role();
     let values = params![
         program.name.as_str(),
         program.version.as_str(),
         hash.as_str(),
-        Jsonb::from_string(canonical)?,
+        stored,
         queue,
         now,
         by.as_str(),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::document::{Call, Free, Kind, broken, place};
+use super::super::bounds::MAX_TEMPLATE;
+use super::super::document::{Call, Free, Kind, broken, place, too_large};
 use super::super::expression::Expression;
 use super::super::operator::{
     self, Barrier, Foreach, Formula, Items, Join, MultiChoice, Operator, Parallel, Reflexive,
@@ -134,8 +135,11 @@ impl Compiler<'_, '_> {
 
     fn parts(&self, ix: NodeIx, field: &str, written: &Free) -> Result<Parts> {
         let place = place(&self.tree.path(ix));
-        Parts::parse(&written.value(&place)?)
-            .map_err(|rule| broken(&place, format!("{field} {rule}")))
+        let value = written.value(&place)?;
+        if Parts::template_bytes(&value) > MAX_TEMPLATE {
+            return Err(too_large(MAX_TEMPLATE, "bytes of texts with templates in one field"));
+        }
+        Parts::parse(&value).map_err(|rule| broken(&place, format!("{field} {rule}")))
     }
 
     fn body(&self, ix: NodeIx) -> Result<ScopeIx> {

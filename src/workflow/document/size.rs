@@ -3,7 +3,7 @@
 use super::fields::broken;
 use crate::error::{Error, Result};
 use crate::json;
-use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
+use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES, MAX_TEMPLATE};
 
 /// How much deeper the canonical form of a document within the limits may be.
 const DEEPER: usize = 4;
@@ -18,7 +18,11 @@ const LARGER: usize = 4;
 /// with a NUL character, which Postgres cannot store.
 pub fn check(text: &str) -> Result<()> {
     // Blanks and escapes make what was measured longer.
-    check_size(text.len() / LARGER, count(text))?;
+    let Counted { values, longest } = count(text);
+    check_size(text.len() / LARGER, values)?;
+    if longest > MAX_TEMPLATE {
+        return Err(too_large(MAX_TEMPLATE, "bytes of texts with templates in one field"));
+    }
     check_contents(text, MAX_DEPTH)
 }
 
@@ -61,9 +65,16 @@ pub fn check_canonical(text: &str) -> Result<()> {
     check_contents(text, MAX_DEPTH + DEEPER)
 }
 
-/// The values of a JSON text, keys not counted.
-fn count(text: &str) -> usize {
-    let (mut values, mut keys) = (0usize, 0);
+/// What a JSON text consists of.
+struct Counted {
+    /// Values, keys not counted.
+    values: usize,
+    /// Bytes of the longest string with templates.
+    longest: usize,
+}
+
+fn count(text: &str) -> Counted {
+    let (mut values, mut keys, mut longest) = (0usize, 0, 0);
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -73,7 +84,11 @@ fn count(text: &str) -> usize {
             b':' => keys += 1,
             b'"' => {
                 values += 1;
-                at = end_of_string(bytes, at);
+                let end = end_of_string(bytes, at).min(bytes.len());
+                if end - at > MAX_TEMPLATE && bytes[at..end].windows(2).any(|two| two == b"{{") {
+                    longest = longest.max(end - at);
+                }
+                at = end;
             }
             b']' | b'}' | b',' | b' ' | b'\t' | b'\r' | b'\n' => {}
             _ => {
@@ -83,7 +98,7 @@ fn count(text: &str) -> usize {
             }
         }
     }
-    values.saturating_sub(keys)
+    Counted { values: values.saturating_sub(keys), longest }
 }
 
 /// The place behind a string's closing quote, for the place behind its opening one.
@@ -119,7 +134,7 @@ mod tests {
             (r#"{"a": [1, {}], "b": null, "c:[": "d,\"e"}"#, 6),
             ("[true,false,-1.5e3,[[]]]", 6),
         ] {
-            assert_eq!(count(text), expected, "{text}");
+            assert_eq!(count(text).values, expected, "{text}");
         }
     }
 
@@ -131,6 +146,9 @@ mod tests {
         assert_eq!(error.sqlstate(), "54000");
         assert_eq!(error.to_string(), "the workflow's document must have at most 100000 values");
         assert_eq!(check_size(MAX_DOCUMENT + 1, 0).unwrap_err().sqlstate(), "54000");
+        let text = |bytes: usize| format!("[\"{{{{a}}}}{}\"]", "x".repeat(bytes));
+        assert!(check(&text(MAX_TEMPLATE - 10)).is_ok());
+        assert_eq!(check(&text(MAX_TEMPLATE)).unwrap_err().sqlstate(), "54000");
         for (text, fine) in [(r#"["\u0000"]"#, false), (r#"["\\u0000"]"#, true)] {
             assert_eq!(check(text).is_ok(), fine, "{text}");
         }
