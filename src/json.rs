@@ -8,6 +8,9 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 
@@ -96,10 +99,21 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str, max: usize) -> std::result::R
     Ok(value)
 }
 
+/// Reads a member that the engine interprets, of an object whose others may have any number of levels:
+/// for `#[serde(default, deserialize_with = "...")]`. Null is none.
+///
+/// # Errors
+/// The rule, for more than `MAX_LEVELS`.
+pub fn member<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Value>, D::Error> {
+    let text = <&RawValue>::deserialize(from)?.get();
+    let value: Value = read(text, MAX_LEVELS).map_err(D::Error::custom)?;
+    Ok(Some(value).filter(|value| !value.is_null()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn nested(levels: usize) -> String {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
@@ -128,6 +142,22 @@ mod tests {
         assert_eq!(error.sqlstate(), "22023");
         assert_eq!(error.to_string(), "p_state must have at most 1000 levels of nesting");
         assert!(check("p_state", &nested(MAX_LEVELS), MAX_LEVELS).is_ok());
+    }
+
+    #[test]
+    fn only_members_that_are_interpreted_are_measured() {
+        #[derive(Deserialize)]
+        struct Fields {
+            #[serde(default, deserialize_with = "member")]
+            a: Option<Value>,
+        }
+        let of = |text: String| serde_json::from_str::<Fields>(&text).map(|fields| fields.a);
+        assert_eq!(of(format!(r#"{{"a": 1, "b": {}}}"#, nested(5000))).unwrap(), Some(json!(1)));
+        assert_eq!(of(r#"{"a": null}"#.to_owned()).unwrap(), None);
+        assert_eq!(of("{}".to_owned()).unwrap(), None);
+        assert!(of(format!(r#"{{"a": {}}}"#, nested(MAX_LEVELS))).is_ok());
+        let error = of(format!(r#"{{"a": {}}}"#, nested(5000))).unwrap_err().to_string();
+        assert!(error.contains("at most 1000 levels"), "{error}");
     }
 
     #[test]

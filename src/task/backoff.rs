@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::json::{self, MAX_LEVELS};
+use crate::json;
 
 /// The longest delay and the largest base, in seconds.
 pub const DAY: f64 = 86_400.0;
@@ -27,9 +27,13 @@ pub enum Backoff {
 
 #[derive(Deserialize)]
 struct Fields {
+    #[serde(default, deserialize_with = "json::member")]
     kind: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     base_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     factor: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     max_seconds: Option<Value>,
 }
 
@@ -43,8 +47,8 @@ impl Backoff {
         if !json.trim_start().starts_with('{') {
             return Err(invalid(format!("retry_strategy must be a JSON object, not {json}")));
         }
-        let fields: Fields = json::read(json, MAX_LEVELS)
-            .map_err(|unread| invalid(format!("retry_strategy {unread}")))?;
+        let fields: Fields = serde_json::from_str(json)
+            .map_err(|error| invalid(format!("retry_strategy cannot be read: {error}")))?;
         let base = seconds("base_seconds", fields.base_seconds.as_ref())?;
         let max = seconds("max_seconds", fields.max_seconds.as_ref())?;
         let factor = factor(fields.factor.as_ref())?;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::bounds::cut;
 use crate::error::{Error, Result};
-use crate::json::{self, MAX_LEVELS};
+use crate::json;
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone.
@@ -21,9 +21,13 @@ pub struct StartOptions {
 
 #[derive(Deserialize)]
 struct Fields {
+    #[serde(default, deserialize_with = "json::member")]
     created_by: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     tags: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     idempotency_key: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     respect_max_active_runs: Option<Value>,
 }
 
@@ -39,8 +43,8 @@ impl StartOptions {
         if !json.starts_with('{') {
             return Err(Error::invalid(format!("options {}", cut(json)), "must be a JSON object"));
         }
-        let fields: Fields = json::read(json, MAX_LEVELS)
-            .map_err(|unread| Error::invalid("options", unread.to_string()))?;
+        let fields: Fields = serde_json::from_str(json)
+            .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))?;
         let idempotency_key = text("idempotency_key", fields.idempotency_key)?;
         if idempotency_key.as_deref().is_some_and(|key| key.trim().is_empty()) {
             return Err(option("idempotency_key", "\"\"", "must not be blank"));
