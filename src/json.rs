@@ -99,8 +99,8 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str, max: usize) -> std::result::R
     Ok(value)
 }
 
-/// Reads a member that the engine interprets, of an object whose others may have any number of levels:
-/// for `#[serde(default, deserialize_with = "...")]`. Null is none.
+/// Reads a member that the engine interprets, of an object whose others may have any number of
+/// levels: for `#[serde(default, deserialize_with = "...")]`. Null is none.
 ///
 /// # Errors
 /// The rule, for more than `MAX_LEVELS`.

@@ -3,9 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, counted: what is kept across calls is bounded in bytes, and a difference of
-/// two counts says what something takes, exactly and whatever it consists of. Postgres's own memory is
-/// not in it.
+/// The system's allocator, counted: what is kept across calls is bounded in bytes, and a difference
+/// of two counts says what something takes, exactly and whatever it consists of. Postgres's own
+/// memory is not in it.
 struct Counted;
 
 #[global_allocator]

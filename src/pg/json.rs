@@ -73,8 +73,8 @@ impl Jsonb {
     /// As [`Jsonb::from_text`], of a long text of an object or an array, with little memory.
     ///
     /// # Errors
-    /// 22023 when the text is not JSON, 22003 for a number that `numeric` does not hold; what `check`,
-    /// asked for each value, says.
+    /// 22023 when the text is not JSON, 22003 for a number that `numeric` does not hold; what
+    /// `check`, asked for each value, says.
     pub fn from_long_text(text: &str, check: &dyn Fn() -> Result<()>) -> Result<Self> {
         jsonb_build::build(text, check)
     }
@@ -98,7 +98,7 @@ impl Jsonb {
         // SAFETY: a jsonb datum; what is read lies in it or in the call's memory, and the closure's
         // frame is plain.
         unsafe {
-            // Uncompressed, text takes at least a fifth of the bytes of a jsonb: `[0,0,0]`.
+            // Text takes at least an eighth of the bytes of a jsonb: `[0,0,0]` takes a quarter.
             let raw = guarded(|| toast_raw_datum_size(self.0))?;
             if raw / 8 > max.bytes {
                 return Ok(Measure { bytes: raw / 8, ..Measure::default() });

@@ -1,8 +1,8 @@
 //! A large `jsonb` made of JSON text.
 //!
 //! `jsonb_in` copies every string and grows every array by doubling it, some 8 KB for a step of a
-//! workflow's document, and cannot be cancelled meanwhile. Here Postgres's own function writes the value
-//! from a tree whose strings lie in the text and whose arrays have the size that they need.
+//! workflow's document, and cannot be cancelled meanwhile. Here Postgres's own function writes the
+//! value from a tree whose strings lie in the text and whose arrays have the size that they need.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,11 +21,12 @@ unsafe extern "C-unwind" {
     fn JsonbValueToJsonb(value: *mut JsonbValue) -> *mut pg_sys::Jsonb;
 }
 
-/// Makes a `jsonb` of the text of an object or an array. Of two members with one key the last counts.
+/// Makes a `jsonb` of the text of an object or an array. Of two members with one key the last
+/// counts.
 ///
 /// # Errors
-/// 22023 for text that is not JSON, 22003 for a number that `numeric` does not hold; what `check`, asked
-/// for each value, says.
+/// 22023 for text that is not JSON, 22003 for a number that `numeric` does not hold; what `check`,
+/// asked for each value, says.
 pub fn build(text: &str, check: &dyn Fn() -> Result<()>) -> Result<Jsonb> {
     let mut builder = Builder { check, pairs: Vec::new(), elements: Vec::new(), texts: Vec::new() };
     let mut root = builder.value(text.trim())?;

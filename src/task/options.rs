@@ -168,7 +168,7 @@ impl Cancellation {
     /// nothing: somebody else wrote it, and it must not stop the queue.
     pub fn stored(json: &str) -> Self {
         let rule = |name: &str, value: Option<Value>| whole_seconds(name, value).ok().flatten();
-        match serde_json::from_str::<Rules>(json) {
+        match read_object::<Rules>(json) {
             Ok(rules) => Self {
                 max_delay: rule("max_delay", rules.max_delay),
                 max_duration: rule("max_duration", rules.max_duration),

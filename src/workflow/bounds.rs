@@ -28,8 +28,8 @@ pub const MAX_DOCUMENT: usize = 4 << 20;
 /// Values in a document, those that aliases repeat included, keys not.
 pub const MAX_NODES: usize = 100_000;
 
-/// Bytes of texts with templates in one field of a document: taken apart, a text may take 30 times its
-/// bytes.
+/// Bytes of texts with templates in one field of a document: taken apart, a text may take 30 times
+/// its bytes.
 pub const MAX_TEMPLATE: usize = 512 << 10;
 
 /// What long work asks between its steps: an error means that the call is to end.

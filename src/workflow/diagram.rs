@@ -224,8 +224,8 @@ fn colours(program: &Program, states: &States, text: &mut String) {
 }
 
 /// Text inside a quoted label. Whatever could mean something to Mermaid or to HTML (`%%{`, quotes,
-/// tags, links, entities, icons, the `#...;` of its own) becomes one of Mermaid's entity codes, which it
-/// turns into the character once the diagram is parsed. A label is one line.
+/// tags, links, entities, icons, the `#...;` of its own) becomes one of Mermaid's entity codes,
+/// which it turns into the character once the diagram is parsed. A label is one line.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

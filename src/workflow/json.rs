@@ -74,7 +74,8 @@ impl Json {
     /// The value, parsed now if it has not been.
     ///
     /// # Errors
-    /// 22023 for more than `MAX_BUILT` levels; XX001 when the text that the database gave is not JSON.
+    /// 22023 for more than `MAX_BUILT` levels; XX001 when the text that the database gave is not
+    /// JSON.
     pub fn value(&self) -> Result<&Value> {
         if let Some(value) = self.0.value.get() {
             return Ok(value);

@@ -58,7 +58,8 @@ pub fn resolve_text(
 ) -> Result<Option<Uuid>> {
     named(session, queue, options, || {
         // Most params name no workflow run: those are not read.
-        let params = task_params.filter(|params| params.contains("workflow_run_id"))?;
+        let named = |params: &&str| params.starts_with('{') && params.contains("workflow_run_id");
+        let params = task_params.filter(named)?;
         // Params are not ours: of however many levels, only this one member is read.
         let params: Linking = serde_json::from_str(params).ok()?;
         serde_json::from_str(params.workflow_run_id?.get()).ok()

@@ -15,8 +15,8 @@ use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, heap, lock, trigger};
 use crate::queue::{QueueName, policy};
 
-/// Bytes that the programs which a backend keeps may take; the one that was not used for longest goes
-/// first.
+/// Bytes that the programs which a backend keeps may take; the one that was not used for longest
+/// goes first.
 const MAX_KEPT: usize = 32 << 20;
 
 /// Bytes that a document may take while it is compiled: some 15,000 steps.
@@ -121,12 +121,13 @@ pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
     }
 }
 
-/// Registers a document, given as JSON text, under its name and version. The same content again changes nothing but the
-/// queue, when another is named.
+/// Registers a document, given as JSON text, under its name and version. The same content again
+/// changes nothing but the queue, when another is named.
 ///
 /// # Errors
-/// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version is
-/// registered with other content, 42P01 for an unknown queue; 54000 for a document that is too large.
+/// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version
+/// is registered with other content, 42P01 for an unknown queue; 54000 for a document that is too
+/// large.
 pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<Registered> {
     let before = heap::in_use();
     let check: Check = &|| {
@@ -225,8 +226,8 @@ impl Cache {
         }
     }
 
-    /// Keeps a program in the place of those that were not used for longest; not one that alone takes
-    /// more than all may.
+    /// Keeps a program in the place of those that were not used for longest; not one that alone
+    /// takes more than all may.
     fn keep(&mut self, hash: &str, program: &Rc<Program>, bytes: usize) {
         if bytes > MAX_KEPT {
             return;
@@ -335,4 +336,50 @@ pub fn get(session: &Session, name: &str, version: Option<&str>) -> Result<Store
         |stored: &Stored| version.map_or(stored.latest, |version| stored.version == version);
     let mut found = list(session, Some(name))?.into_iter().filter(wanted);
     found.next().ok_or_else(|| unknown(name, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_programs_used_last_are_kept_within_their_bytes() {
+        let program = Rc::new(compile::compile(&json!({"name": "w"})).unwrap());
+        let mut cache = Cache::default();
+        let kept = |cache: &Cache| {
+            let mut kept: Vec<String> = cache.programs.keys().map(ToString::to_string).collect();
+            kept.sort();
+            kept.concat()
+        };
+        for (hash, sixteenths) in [("a", 6), ("b", 6), ("c", 4)] {
+            cache.clock += 1;
+            cache.keep(hash, &program, MAX_KEPT / 16 * sixteenths);
+        }
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("abc", MAX_KEPT));
+        cache.clock += 1;
+        if let Some(kept) = cache.programs.get_mut("a") {
+            kept.used = cache.clock;
+        }
+        cache.clock += 1;
+        cache.keep("d", &program, MAX_KEPT / 2);
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("ad", MAX_KEPT / 16 * 14));
+        cache.keep("e", &program, MAX_KEPT + 1);
+        cache.keep("a", &program, MAX_KEPT / 2);
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("ad", MAX_KEPT));
+    }
+
+    #[test]
+    fn a_program_is_measured() {
+        let task = |at: usize| json!({"task_id": format!("t{at:04}"), "operator_type": "task", "function": "f"});
+        let tasks: serde_json::Map<_, _> =
+            (0..1000).map(|at| (format!("t{at:04}"), task(at))).collect();
+        let text = json!({"name": "w", "tasks": tasks}).to_string();
+        let before = heap::in_use();
+        let program = compile::stored(&text, &|| Ok(())).unwrap();
+        let bytes = heap::in_use() - before;
+        assert!(bytes > program.nodes.len() * size_of::<crate::workflow::program::Node>());
+        drop(program);
+        assert_eq!(heap::in_use(), before);
+    }
 }

@@ -56,8 +56,8 @@ struct Layer<'m, 'a> {
 impl<'a> Tree<'a> {
     /// # Errors
     /// 22023 for a branch that lists an unknown task, for a container inside itself, and for more
-    /// than `MAX_OPERATORS` tasks or `MAX_NESTING` levels of scopes; what `check`, asked for each task,
-    /// says.
+    /// than `MAX_OPERATORS` tasks or `MAX_NESTING` levels of scopes; what `check`, asked for each
+    /// task, says.
     pub fn build(document: &'a Document, check: Check) -> Result<Self> {
         let mut tree = Self::default();
         let map = tasks(document);

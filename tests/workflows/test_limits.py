@@ -223,6 +223,20 @@ def test_registering_can_be_cancelled(conn, queue, connect, shape):
             busy.execute(query, (text, queue))
 
 
+def test_a_stored_document_is_the_jsonb_of_its_text(conn, queue):
+    values = ["", "x", "é", "\U0001f600", 'q"uote', "back\\slash", "tab\t", 0, -1.5, 1e300, 12345678901234567890, True, False, None]
+    values += [[], {}, [[1], {"a": [None] * 100}], {str(n): n for n in range(100)}]
+    kwargs = {f"{'k' * (n % 7)}{n}\u00e9\n": value for n, value in enumerate(values)} | {"": 1, 'a"b': 2}
+    flow = document(task("a", kwargs=kwargs, args=values), variables=kwargs)
+    conn.execute(REGISTER, (json.dumps(flow), queue))
+    find = """select document = document::text::jsonb, document -> 'variables' = %s::jsonb,
+                     document -> 'tasks' -> 'a' -> 'args' = %s::jsonb,
+                     (select bool_and(d.document #> array['tasks', 'a', 'kwargs', key] = value) from jsonb_each(%s::jsonb))
+                from absurd.get_workflow(%s) d"""
+    found = conn.execute(find, (json.dumps(kwargs), json.dumps(values), json.dumps(kwargs), flow["name"]))
+    assert found.fetchone() == (True, True, True, True)
+
+
 def test_a_session_keeps_the_programs_used_last(conn, queue):
     names = []
     for _ in range(12):

@@ -12,7 +12,8 @@ use crate::workflow::bounds::{cut, limited, shown};
 use crate::workflow::number::Number;
 
 /// An object of the document, and the words for it in messages: `task 'fork.a/x'`. What its fields
-/// hold stays text until it is asked for, so that the whole of a document is never unpacked at once.
+/// hold stays text until it is asked for, so that the whole of a document is never unpacked at
+/// once.
 pub struct Fields<'a> {
     pub place: &'a str,
     fields: BTreeMap<String, &'a RawValue>,

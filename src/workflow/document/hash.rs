@@ -10,8 +10,8 @@ use super::fields::broken;
 use crate::error::Result;
 use crate::workflow::bounds::Check;
 
-/// SHA-256 in hexadecimal of JSON with sorted keys, no blanks, and numbers as digits without zeros at
-/// their ends and a power of ten. Of two members with one key the last counts.
+/// SHA-256 in hexadecimal of JSON with sorted keys, no blanks, and numbers as digits without zeros
+/// at their ends and a power of ten. Of two members with one key the last counts.
 ///
 /// Only the members on the way down are unpacked, so it takes little memory; a part of the text is
 /// scanned once for each level that it lies at.

@@ -150,9 +150,9 @@ impl Document {
     /// The JSON text of the document in its canonical form: every field with its value or default,
     /// nothing else.
     ///
-    /// The form keeps numbers in free JSON (arguments, variables, ...) as they were written, because
-    /// a worker may tell `3.0` from `3`; the hash does not tell them apart, because databases and
-    /// YAML libraries write one number in several ways.
+    /// The form keeps numbers in free JSON (arguments, variables, ...) as they were written,
+    /// because a worker may tell `3.0` from `3`; the hash does not tell them apart, because
+    /// databases and YAML libraries write one number in several ways.
     ///
     /// # Errors
     /// XX001; none is known.

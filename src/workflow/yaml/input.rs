@@ -1,8 +1,8 @@
 //! The text as the parser takes it: a character at a time, no more than it may hold at once.
 //!
-//! Whether a flow collection (`[...]`, `{...}`) is a key is known only behind its end, and the parser
-//! keeps all tokens of it until then, some 110 bytes each. Between two of its events nobody else
-//! could stop it.
+//! Whether a flow collection (`[...]`, `{...}`) is a key is known only behind its end, and the
+//! parser keeps all tokens of it until then, some 110 bytes each. Between two of its events nobody
+//! else could stop it.
 
 use std::cell::{Cell, RefCell};
 

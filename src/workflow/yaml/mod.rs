@@ -1,8 +1,8 @@
 //! YAML documents as JSON, read as PyYAML's `safe_load` reads them: YAML 1.1 with its plain scalars
 //! (`yes`, `017`, `1:30`, but not `1e3`), merge keys and dates.
 //!
-//! The parser's events are taken one by one; only what they mean is decided here. What comes of them
-//! is JSON text, which takes a tenth of the memory of a tree.
+//! The parser's events are taken one by one; only what they mean is decided here. What comes of
+//! them is JSON text, which takes a tenth of the memory of a tree.
 
 mod input;
 mod scalar;
@@ -32,8 +32,8 @@ const MAX_JSON: usize = 2 * MAX_DOCUMENT;
 ///
 /// # Errors
 /// 22023 with the rule and, for YAML, the line: what is no YAML, a second document, tags and values
-/// that JSON does not have, more than `MAX_DEPTH` levels. 54000 for more than `MAX_DOCUMENT` bytes or
-/// `bounds::MAX_NODES` values, aliases included. What `check` says, which is asked all along.
+/// that JSON does not have, more than `MAX_DEPTH` levels. 54000 for more than `MAX_DOCUMENT` bytes
+/// or `bounds::MAX_NODES` values, aliases included. What `check` says, which is asked all along.
 pub fn to_json(text: &str, check: Check) -> Result<String> {
     check_size(text.len(), 0)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -263,8 +263,8 @@ impl<'a> Reader<'a> {
         self.write("}")
     }
 
-    /// Puts merged members before the mapping's own, and later ones before earlier ones: the last of
-    /// a key counts.
+    /// Puts merged members before the mapping's own, and later ones before earlier ones: the last
+    /// of a key counts.
     fn merge(&mut self, start: usize, merged: &[String]) -> Result<()> {
         let own = self.out.split_off(start);
         let mut sources: Vec<&str> = Vec::new();
