@@ -19,6 +19,10 @@ pub enum Error {
     Missing { argument: Cow<'static, str>, null: bool },
     /// A value outside of what the argument allows (22023).
     Invalid { value: String, rule: Cow<'static, str>, hint: Option<Cow<'static, str>> },
+    /// JSON with more levels of nesting than the engine follows (22023).
+    TooDeep { what: Cow<'static, str>, max: usize },
+    /// Something is larger than the engine takes (54000).
+    Limit { what: String, rule: String },
     /// A name with more bytes than an identifier can carry (42622).
     TooLong { what: &'static str, name: String, max: usize },
     /// A retry strategy that the engine cannot follow (AB003).
@@ -147,6 +151,11 @@ impl Error {
         self
     }
 
+    /// Whether data is beyond a limit: a step that came to it fails, and nothing else does.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooDeep { .. } | Self::Limit { .. })
+    }
+
     /// Says which element of a batch the error is about. What Postgres raised stays as it is.
     pub fn at(self, argument: &'static str, index: usize) -> Self {
         match self {
@@ -162,6 +171,8 @@ impl Error {
             Self::Missing { null: false, .. } | Self::Invalid { .. } | Self::NotOfTask { .. } => {
                 "22023"
             }
+            Self::TooDeep { .. } => "22023",
+            Self::Limit { .. } => "54000",
             Self::TooLong { .. } => "42622",
             Self::RetryStrategy { .. } => "AB003",
             Self::NoSuchRelation { .. } | Self::NoSuchQueue { .. } => "42P01",
@@ -295,6 +306,8 @@ impl fmt::Display for Error {
         match self {
             Self::Missing { argument, .. } => write!(f, "{argument} must be provided"),
             Self::Invalid { value, rule, .. } => write!(f, "{} {rule}", short(value)),
+            Self::TooDeep { what, max } => write!(f, "{what} {}", crate::json::too_deep(*max)),
+            Self::Limit { what, rule } => write!(f, "{what} {rule}"),
             Self::TooLong { what, name, max } => {
                 write!(f, "{what} \"{}\" is too long (max {max} bytes)", short(name))
             }

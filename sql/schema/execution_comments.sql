@@ -150,7 +150,7 @@ comment on column absurd.workflow_schedule.last_trigger is 'Last trigger that wa
 comment on column absurd.workflow_schedule.next_trigger is 'Next trigger, null for none.';
 
 comment on function absurd.register_workflow(jsonb, text) is
-    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of the canonical document. The same content again: created = false, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
+    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of the canonical document. The same content again: created = false, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
 comment on function absurd.register_workflow_yaml(text, text) is
     'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
 comment on function absurd.get_workflow(text, text) is
@@ -158,7 +158,7 @@ comment on function absurd.get_workflow(text, text) is
 comment on function absurd.list_workflows() is
     'All registered workflows, by name and the newest first. Schedule columns of all but the version registered last are NULL.';
 comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
-    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs or option; 42P01 unknown queue.';
+    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs (no object, more than 1,000 levels of nesting) or option; 42P01 unknown queue.';
 comment on function absurd.workflow_run_steps(uuid) is
     'The steps of a run that the database executes, in the order of execution, those last that never came to it. Errors: P0002 not such a run; 22004 NULL.';
 comment on function absurd.workflow_run_context(uuid) is
@@ -172,7 +172,7 @@ comment on function absurd.advance_timers(text, integer) is
 comment on function absurd.run_schedules(integer) is
     'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
 comment on function absurd.add_workflow_items(uuid, text, jsonb) is
-    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items; 22004 NULL.';
+    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
 comment on function absurd.workflow_diagram(text, text) is
     'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
 comment on function absurd.workflow_run_diagram(uuid) is

@@ -154,7 +154,7 @@ comment on function absurd.claim_task(text, text, integer, integer) is
 comment on function absurd.spawn_tasks(text, jsonb) is
     'Spawns the tasks of a JSON array of {task_name, params, options}, all or none, as spawn_task does; returns them in that order. Errors: as spawn_task, naming the element, counted from 0.';
 comment on function absurd.complete_run(text, uuid, jsonb) is
-    'Completes a running run and its task with p_state as payload. Errors: AB001 task cancelled; AB002 run failed; 55000 run not running; P0002 unknown run; 22004 NULL; 42P01 unknown queue.';
+    'Completes a running run and its task with p_state as payload. Errors: AB001 task cancelled; AB002 run failed; 55000 run not running; 22023 a workflow step''s payload of more than 1,000 levels of nesting; P0002 unknown run; 22004 NULL; 42P01 unknown queue.';
 comment on function absurd.complete_runs(text, uuid[], jsonb[]) is
     'Completes running runs, all or none, each with its element of p_states (NULL: no payloads). Errors: as complete_run, naming the element, counted from 0; 22023 other number of states, a run twice.';
 comment on function absurd.fail_runs(text, uuid[], jsonb[], timestamptz) is

@@ -4,10 +4,14 @@ use pgrx::prelude::*;
 
 use super::{optional_queue, required};
 use crate::error::Error;
+use crate::json::{self, MAX_LEVELS};
+use crate::pg::json::Measure;
 use crate::pg::trigger::{Fired, Version, When};
 use crate::pg::{Jsonb, Timestamp, Uuid, call, catalog};
 use crate::queue::access;
 use crate::task::unknown;
+use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
+use crate::workflow::document::check_size;
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
 use crate::workflow::registry::{self, Registered, Stored};
@@ -34,10 +38,15 @@ fn register_workflow(
     ),
 > {
     let done = call(|session| {
-        let text = required(p_definition, "p_definition")?.to_text();
-        let document = serde_json::from_str(&text)
-            .map_err(|error| Error::invalid("p_definition", format!("cannot be read: {error}")))?;
-        registry::register(session, &document, p_queue_name)
+        catalog::require("workflow_definition", catalog::INSERT)?;
+        let definition = required(p_definition, "p_definition")?;
+        let max = Measure { bytes: MAX_DOCUMENT, values: MAX_NODES, levels: MAX_DEPTH };
+        let found = definition.measure(max)?;
+        check_size(found.bytes, found.values)?;
+        if found.levels > MAX_DEPTH {
+            return Err(Error::TooDeep { what: "p_definition".into(), max: MAX_DEPTH });
+        }
+        registry::register(session, definition.to_text(), p_queue_name)
     });
     TableIterator::once(registered(done))
 }
@@ -57,9 +66,10 @@ fn register_workflow_yaml(
     ),
 > {
     let done = call(|session| {
-        let document = yaml::to_json(required(p_definition, "p_definition")?)
-            .map_err(|rule| Error::invalid("p_definition", rule))?;
-        registry::register(session, &document, p_queue_name)
+        catalog::require("workflow_definition", catalog::INSERT)?;
+        let text = required(p_definition, "p_definition")?;
+        let document = yaml::to_json(text, &|| session.check_for_interrupts())?;
+        registry::register(session, document, p_queue_name)
     });
     TableIterator::once(registered(done))
 }
@@ -151,6 +161,7 @@ fn start_workflow(
         if !inputs.is_object() {
             return Err(Error::invalid("p_inputs", "must be a JSON object"));
         }
+        inputs.check_levels("p_inputs")?;
         let options = match p_options {
             Some(options) => StartOptions::parse(&options.to_text())?,
             None => StartOptions::default(),
@@ -208,8 +219,9 @@ fn add_workflow_items(workflow_run_id: Option<Uuid>, p_path: Option<&str>, p_ite
     call(|session| {
         let run = required(workflow_run_id, "workflow_run_id")?;
         let path = required(p_path, "p_path")?;
-        let text = required(p_items, "p_items")?.to_text();
-        let items = match serde_json::from_str(&text) {
+        let items = required(p_items, "p_items")?;
+        items.check_levels("p_items")?;
+        let items = match json::read(&items.to_text(), MAX_LEVELS) {
             Ok(serde_json::Value::Array(items)) => items,
             _ => return Err(Error::invalid("p_items", "must be a JSON array")),
         };

@@ -59,10 +59,13 @@ struct Memory {
     own: HashMap<Box<str>, (pg_sys::Oid, pg_sys::Oid)>,
 }
 
+/// Is told which relation has changed; none for any.
+type Listener = fn(Option<pg_sys::Oid>);
+
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
     /// Called with each relation that changes, none for all.
-    static LISTENERS: RefCell<Vec<fn(Option<pg_sys::Oid>)>> = const { RefCell::new(Vec::new()) };
+    static LISTENERS: RefCell<Vec<Listener>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A table of the extension's own, and its owner: found in schema `absurd` and a member of the extension.

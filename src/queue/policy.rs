@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{QueueName, partition};
 use crate::error::{Error, Result};
+use crate::json::{self, MAX_LEVELS, Unread};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::value::Interval;
@@ -138,7 +139,10 @@ impl Changes {
         if !json.starts_with('{') {
             return Err(Error::invalid(format!("queue policy {json}"), "must be a JSON object"));
         }
-        let fields: Fields = serde_json::from_str(json).map_err(|error| {
+        let fields: Fields = json::read(json, MAX_LEVELS).map_err(|unread| {
+            let Unread::Wrong(error) = unread else {
+                return Error::invalid("queue policy", unread.to_string());
+            };
             let text = error.to_string();
             let key = text.split('`').nth(1).unwrap_or_default();
             Error::invalid(format!("queue policy key \"{key}\""), "is unknown").with_hint(

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result, short};
+use crate::json;
 
 /// The longest delay and the largest base, in seconds.
 pub const DAY: f64 = 86_400.0;
@@ -26,9 +27,13 @@ pub enum Backoff {
 
 #[derive(Deserialize)]
 struct Fields {
+    #[serde(default, deserialize_with = "json::member")]
     kind: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     base_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     factor: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     max_seconds: Option<Value>,
 }
 

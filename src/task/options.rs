@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::backoff::Backoff;
 use super::unknown::{self, Unknown};
 use crate::error::{Error, Result, check_size, short};
+use crate::json;
 use crate::time::Timestamp;
 
 /// The options of spawn_task, checked. Members that are absent or null take their defaults;
@@ -66,12 +67,19 @@ struct SpawnFields<'a> {
     retry_strategy: Option<&'a RawValue>,
     #[serde(borrow)]
     cancellation: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "json::member")]
     max_attempts: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     idempotency_key: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     tenant_id: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     workflow_run_id: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     available_at: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     delay_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     priority: Option<Value>,
 }
 
@@ -144,21 +152,24 @@ impl SpawnOptions {
     }
 }
 
+#[derive(Deserialize)]
+struct Rules {
+    #[serde(default, deserialize_with = "json::member")]
+    max_delay: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
+    max_duration: Option<Value>,
+}
+
 impl Cancellation {
     /// Reads and checks cancellation rules.
     ///
     /// # Errors
     /// 22023 naming the rule that is not a whole number of seconds >= 0.
     pub fn parse(json: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Fields {
-            max_delay: Option<Value>,
-            max_duration: Option<Value>,
-        }
         if !json.starts_with('{') {
             return Err(option("cancellation", json, "must be a JSON object"));
         }
-        let fields: Fields = read_object(json)?;
+        let fields: Rules = read_object(json)?;
         Ok(Self {
             max_delay: whole_seconds("cancellation.max_delay", fields.max_delay)?,
             max_duration: whole_seconds("cancellation.max_duration", fields.max_duration)?,
@@ -184,12 +195,11 @@ impl Cancellation {
     /// The rules of a stored task. A rule that could not have been given to spawn_task binds
     /// nothing: somebody else wrote it, and it must not stop the queue.
     pub fn stored(json: &str) -> Self {
-        let rule =
-            |name: &str, value: Option<&Value>| whole_seconds(name, value.cloned()).ok().flatten();
-        match serde_json::from_str::<Value>(json) {
+        let rule = |name: &str, value: Option<Value>| whole_seconds(name, value).ok().flatten();
+        match read_object::<Rules>(json) {
             Ok(rules) => Self {
-                max_delay: rule("max_delay", rules.get("max_delay")),
-                max_duration: rule("max_duration", rules.get("max_duration")),
+                max_delay: rule("max_delay", rules.max_delay),
+                max_duration: rule("max_duration", rules.max_duration),
             },
             Err(_) => Self::default(),
         }
@@ -204,7 +214,9 @@ impl RetryOptions {
     pub fn parse(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Fields {
+            #[serde(default, deserialize_with = "json::member")]
             max_attempts: Option<Value>,
+            #[serde(default, deserialize_with = "json::member")]
             spawn_new: Option<Value>,
         }
         if json == "null" {
@@ -225,6 +237,7 @@ impl RetryOptions {
 fn link_in_headers(headers: &RawValue) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Fields {
+        #[serde(default, deserialize_with = "json::member")]
         workflow_run_id: Option<Value>,
     }
     if !headers.get().starts_with('{') {

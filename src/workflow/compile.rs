@@ -8,10 +8,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::Map;
 
+use super::bounds::{Check, cut};
 use super::datetime;
-use super::document::{Document, Step, broken, place};
+use super::document::{Document, Step, broken, place, too_large};
 use super::graph::{Fault, Graph, Left, MAX_EDGES, Pred};
 use super::operator::Operator;
 use super::policy::RetryPolicy;
@@ -25,22 +26,34 @@ use super::scopes::Tree;
 use super::template::Template;
 use crate::error::Result;
 
-/// Compiles a document, which need not be in its canonical form.
+/// Names that can be seen from scopes, and edges that lead out of containers, each counted once for
+/// every scope or container: branches inside each other multiply them.
+const MAX_SEEN: usize = 500_000;
+
+/// Compiles a stored document from its text in canonical form.
+///
+/// # Errors
+/// As [`build`], and as [`Document::read_canonical`].
+pub fn stored(text: &str, check: Check) -> Result<Program> {
+    build(&Document::read_canonical(text, check)?, text, check)
+}
+
+/// Compiles a document; `canonical` is its text in canonical form.
 ///
 /// # Errors
 /// 22023 with the task and the rule for everything that HIGHWAY says must be refused, and for
-/// documents beyond the limits of `document`, `scopes` and `graph`.
-pub fn compile(document: &Value) -> Result<Program> {
-    let document = Document::read_canonical(document)?;
-    let canonical = document.canonical()?;
-    let tree = Tree::build(&document)?;
-    let mut links = resolve::links(&tree)?;
+/// documents beyond the limits of `scopes` and `graph`; 54000 for one whose program would be too
+/// large; what `check`, asked for each task, says.
+pub fn build(document: &Document, canonical: &str, check: Check) -> Result<Program> {
+    let tree = Tree::build(document, check)?;
+    let mut links = resolve::links(&tree, check)?;
     let barriers = barriers::find(&tree, &mut links)?;
-    let effective = effective(&tree, &mut links)?;
+    let effective = effective(&tree, &mut links, check)?;
 
     let compiler = operators::Compiler { tree: &tree, links: &links, barriers: &barriers };
     let mut nodes = Vec::with_capacity(tree.nodes.len());
     for (ix, predecessors) in (0..).map(NodeIx).zip(effective) {
+        check()?;
         nodes.push(node(&compiler, ix, predecessors)?);
     }
     for (barrier, found) in &barriers {
@@ -48,28 +61,28 @@ pub fn compile(document: &Value) -> Result<Program> {
             parallel.barriers.push(*barrier);
         }
     }
-    let scopes = scopes(&tree, &nodes);
+    let scopes = scopes(&tree, &nodes, check)?;
     let mut program = Program {
         name: document.name.clone(),
         version: document.version.clone(),
         nodes,
         scopes,
-        declared: declared(&document),
+        declared: declared(document),
         deadline: document.deadline_seconds.map(|seconds| Deadline {
             seconds: seconds as f64,
             action: document.deadline_action.value,
         }),
-        schedule: schedule(&document)?,
+        schedule: schedule(document)?,
         max_active_runs: u32::try_from(document.max_active_runs).unwrap_or(u32::MAX),
-        completion_events: says(&canonical, "completion_event"),
+        completion_events: canonical.contains("completion_event"),
     };
-    connect(&mut program);
+    connect(&mut program)?;
     Ok(program)
 }
 
 /// The effective predecessors of every node. Handlers that name nodes after themselves lose them.
-fn effective(tree: &Tree, links: &mut [Links]) -> Result<Vec<Predecessors>> {
-    let mut left = Left::default();
+fn effective(tree: &Tree, links: &mut [Links], check: Check) -> Result<Vec<Predecessors>> {
+    let mut left = Left::new(check);
     let mut effective = Vec::with_capacity(tree.nodes.len());
     for (ix, scope) in (0..).map(ScopeIx).zip(&tree.scopes) {
         let mut graph = Graph::new(scope.first, scope.ids.len());
@@ -87,7 +100,10 @@ fn effective(tree: &Tree, links: &mut [Links]) -> Result<Vec<Predecessors>> {
                 graph.referrers[(handler.0 - scope.first) as usize].insert(local as u32);
             }
         }
-        graph.normalise(&mut left).map_err(|fault| refused(tree, ix, fault))?;
+        check()?;
+        if let Err(fault) = graph.normalise(&mut left) {
+            return Err(left.stopped.take().unwrap_or_else(|| refused(tree, ix, fault)));
+        }
         let node = |local: &u32| NodeIx(scope.first + local);
         for local in 0..scope.ids.len() {
             let of = |preds: &BTreeSet<Pred>| {
@@ -118,12 +134,12 @@ fn effective(tree: &Tree, links: &mut [Links]) -> Result<Vec<Predecessors>> {
 fn refused(tree: &Tree, scope: ScopeIx, fault: Fault) -> crate::error::Error {
     let scope = tree.scope(scope);
     match fault {
-        Fault::TooLarge => {
+        Fault::TooLarge | Fault::Stopped => {
             let rule = format!("at most {MAX_EDGES}, fewer with many routers");
             broken("the workflow", format!("has too many dependencies: {rule}"))
         }
         Fault::Cycle(cycle) => {
-            let id = |local: &u32| scope.ids[*local as usize];
+            let id = |local: &u32| cut(scope.ids[*local as usize]);
             let first = cycle.first().map(id).unwrap_or_default();
             let shown = cycle.iter().take(10).map(id);
             let mut ids: Vec<String> = shown.map(|id| format!("'{id}'")).collect();
@@ -172,7 +188,7 @@ fn node(compiler: &operators::Compiler, ix: NodeIx, predecessors: Predecessors) 
             ignore: policy.ignore_exceptions.clone(),
         }),
         idempotency_key: step.idempotency_key.as_deref().map(Template::parse),
-        metadata: step.metadata.clone(),
+        metadata: step.metadata.members(&place(&step.task_id))?,
         operator,
     })
 }
@@ -191,8 +207,9 @@ fn default_retry<'a>(tree: &Tree<'a>, scope: ScopeIx) -> Option<&'a RetryPolicy>
     None
 }
 
-fn scopes(tree: &Tree, nodes: &[Node]) -> Vec<Scope> {
+fn scopes(tree: &Tree, nodes: &[Node], check: Check) -> Result<Vec<Scope>> {
     let mut scopes: Vec<Scope> = Vec::with_capacity(tree.scopes.len());
+    let mut left = MAX_SEEN;
     for (ix, of) in (0..).map(ScopeIx).zip(&tree.scopes) {
         let range = of.first..of.first + of.ids.len() as u32;
         let own = || range.clone().map(NodeIx);
@@ -202,25 +219,30 @@ fn scopes(tree: &Tree, nodes: &[Node]) -> Vec<Scope> {
             let Predecessors { dependencies, routers, inputs, .. } = &at(&node).predecessors;
             preceding.extend(dependencies.iter().chain(routers).chain(inputs));
         }
-        let (visible, result_keys) = visible(tree, ix);
+        check()?;
+        let (visible, result_keys) = visible(tree, ix, &mut left)?;
+        let variables = match of.document {
+            Some(document) => document.variables.members("the workflow")?,
+            None => Map::new(),
+        };
         scopes.push(Scope {
             kind: of.kind.clone(),
             parent: of.parent,
             nodes: range.clone(),
             sources: own().filter(|node| at(node).is_source()).collect(),
             sinks: own().filter(|node| !preceding.contains(node)).collect(),
-            variables: of.document.map(|document| document.variables.clone()).unwrap_or_default(),
+            variables,
             visible,
             result_keys,
         });
     }
-    scopes
+    Ok(scopes)
 }
 
 type Names = BTreeMap<String, Vec<NodeIx>>;
 
 /// The nodes of a scope and of the branches below it, by id and by result key, nearest first.
-fn visible(tree: &Tree, scope: ScopeIx) -> (Names, Names) {
+fn visible(tree: &Tree, scope: ScopeIx, left: &mut usize) -> Result<(Names, Names)> {
     let (mut ids, mut keys) = (Names::new(), Names::new());
     let mut level = vec![scope];
     while !level.is_empty() {
@@ -229,6 +251,9 @@ fn visible(tree: &Tree, scope: ScopeIx) -> (Names, Names) {
             let of = tree.scope(scope);
             for ix in (of.first..of.first + of.ids.len() as u32).map(NodeIx) {
                 let node = tree.node(ix);
+                *left = left.checked_sub(1).ok_or_else(|| {
+                    too_large(MAX_SEEN, "names, each counted for every scope that sees it")
+                })?;
                 ids.entry(node.step.task_id.clone()).or_default().push(ix);
                 if let Some(key) = &node.step.result_key {
                     keys.entry(key.clone()).or_default().push(ix);
@@ -240,11 +265,11 @@ fn visible(tree: &Tree, scope: ScopeIx) -> (Names, Names) {
         }
         level = below;
     }
-    (ids, keys)
+    Ok((ids, keys))
 }
 
 /// The edges to successors, and those out of branches.
-fn connect(program: &mut Program) {
+fn connect(program: &mut Program) -> Result<()> {
     let mut successors: Vec<Vec<Edge>> = vec![Vec::new(); program.nodes.len()];
     for (to, node) in (0..).map(NodeIx).zip(&program.nodes) {
         let Predecessors { dependencies, routers, inputs, referrers } = &node.predecessors;
@@ -260,6 +285,7 @@ fn connect(program: &mut Program) {
             }
         }
     }
+    let mut left = MAX_SEEN;
     let mut reached: Vec<Vec<Reach>> = vec![Vec::new(); program.nodes.len()];
     for (from, edges) in (0..).map(NodeIx).zip(&successors) {
         for edge in edges {
@@ -272,6 +298,12 @@ fn connect(program: &mut Program) {
                 else {
                     break;
                 };
+                left = left.checked_sub(1).ok_or_else(|| {
+                    too_large(
+                        MAX_SEEN,
+                        "dependencies out of branches, each counted for every branch",
+                    )
+                })?;
                 reached[container.0 as usize].push(Reach { from, edge: *edge });
                 at = program.node(container).scope;
             }
@@ -281,19 +313,21 @@ fn connect(program: &mut Program) {
         node.successors = edges;
         node.reached = reached;
     }
+    Ok(())
 }
 
 /// Every name that a template may use although it has no value yet.
 fn declared(document: &Document) -> BTreeSet<String> {
     let mut declared = BTreeSet::new();
-    let mut left: Vec<&Step> = document.tasks.values().collect();
+    let mut left: Vec<&Step> = document.tasks.values().map(|step| &**step).collect();
     while let Some(step) = left.pop() {
         let id = &step.task_id;
         declared.extend([id.clone(), format!("{id}__result"), format!("{id}_results")]);
         declared.extend(step.result_key.clone());
         left.extend(step.kind.loop_body().unwrap_or_default());
         for content in step.kind.branches().unwrap_or_default().into_values() {
-            left.extend(content.document.iter().flat_map(|document| document.tasks.values()));
+            let inner = content.document.iter().flat_map(|document| document.tasks.values());
+            left.extend(inner.map(|step| &**step));
         }
     }
     declared
@@ -309,14 +343,10 @@ fn schedule(document: &Document) -> Result<Option<Schedule>> {
     }))
 }
 
-/// Whether a text occurs anywhere in a value.
-fn says(value: &Value, word: &str) -> bool {
-    match value {
-        Value::String(text) => text.contains(word),
-        Value::Array(elements) => elements.iter().any(|element| says(element, word)),
-        Value::Object(members) => {
-            members.iter().any(|(key, member)| key.contains(word) || says(member, word))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+/// Compiles a document, which need not be in its canonical form.
+#[cfg(test)]
+pub fn compile(document: &serde_json::Value) -> Result<Program> {
+    let check: Check = &|| Ok(());
+    let document = Document::read_canonical(&document.to_string(), check)?;
+    build(&document, &document.to_text()?, check)
 }

@@ -116,7 +116,12 @@ fn frame(
     };
     indent(level, text);
     let id = &program.node(container).id;
-    let _ = writeln!(text, "subgraph s{}[\"{}\"]", inner.0, escape(&format!("{id}: {title}")));
+    let _ = writeln!(
+        text,
+        "subgraph s{}[\"{}\"]",
+        inner.0,
+        format_args!("{}: {}", escape(id), escape(&title))
+    );
     scope(program, inner, states, level + 1, text);
     indent(level, text);
     text.push_str("end\n");
@@ -218,22 +223,27 @@ fn colours(program: &Program, states: &States, text: &mut String) {
     }
 }
 
-/// Text inside a quoted label: Mermaid takes entities there, and nothing else of HTML is left.
+/// Text inside a quoted label. Whatever could mean something to Mermaid or to HTML (`%%{`, quotes,
+/// tags, links, entities, icons, the `#...;` of its own) becomes one of Mermaid's entity codes,
+/// which it turns into the character once the diagram is parsed. A label is one line.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '#' => escaped.push_str("&#35;"),
-            '`' => escaped.push_str("&#96;"),
-            c if c.is_control() => escaped.push(' '),
+            c if c.is_alphanumeric() || " _-.,".contains(c) => escaped.push(c),
+            c if c.is_control() || is_layout(c) => escaped.push(' '),
+            c if c.is_ascii() => {
+                let _ = write!(escaped, "#{};", u32::from(c));
+            }
             c => escaped.push(c),
         }
     }
     escaped
+}
+
+/// Line ends that are no controls, and characters that show text in another order than it has.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -261,11 +271,61 @@ mod tests {
     fn nodes_and_edges_are_drawn() {
         let text = mermaid(&program(), None);
         assert!(text.starts_with("flowchart TD\n"));
-        assert!(text.contains("n0[\"a &quot;b&quot;<br/><i>f.a</i>\"]"), "{text}");
+        assert!(text.contains("n0[\"a #34;b#34;<br/><i>f.a</i>\"]"), "{text}");
         assert!(text.contains("n1{\"check<br/><i>condition</i>\"}"), "{text}");
         assert!(text.contains("n0 --> n1"), "{text}");
         assert!(text.contains("n1 -->|\"true\"| n2"), "{text}");
         assert!(!text.contains("classDef"));
+    }
+
+    /// Every line is one that the engine writes, whatever stands in its labels.
+    fn is_harmless(text: &str) -> bool {
+        let line = |line: &str| {
+            let line = line.trim();
+            let quotes = line.matches('"').count();
+            let ours = line.replace("<br/><i>", "").replace("</i>", "");
+            let label = ours.split('"').nth(1).unwrap_or_default();
+            let plain = |c: char| c.is_alphanumeric() || " _-.,#;:".contains(c) || !c.is_ascii();
+            let start = ["n", "subgraph s", "end", "flowchart TD"];
+            matches!(quotes, 0 | 2)
+                && start.iter().any(|start| line.starts_with(start))
+                && label.chars().all(plain)
+                && !line.contains("%%")
+        };
+        text.lines().all(line)
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_mermaid() {
+        let names = [
+            "a %%{init: {'theme': 'forest'}}%%",
+            "%% a comment",
+            "x\"] --> n9[\"y",
+            "x\nclick n0 href \"https://example.org\"",
+            "a\r\nclick n0 call f()",
+            "a\u{2028}click n0",
+            "<img src=x onerror=alert(1)>",
+            "&lt;script&gt; #lt;b#gt; #37;#37;{",
+            "`**bold**` $$x$$ fa:fa-car",
+            "style: #;:::x@{ shape: circle }",
+            "javascript:alert(1)",
+            "---\ntitle: x\n---",
+        ];
+        for name in names {
+            let program = compile(&json!({"name": "demo", "tasks": {
+                name: {"task_id": name, "operator_type": "switch", "switch_on": "x",
+                       "cases": {name: "other"}},
+                "other": {"task_id": "other", "operator_type": "foreach", "items": "[]",
+                          "loop_body": [{"task_id": name, "operator_type": "task", "function": name}]},
+                "fork": {"task_id": "fork", "operator_type": "parallel", "branches": {name: []},
+                         "branch_workflows": {name: {"name": "b", "tasks": {
+                             "z": {"task_id": "z", "operator_type": "task", "function": name}}}}},
+            }}))
+            .unwrap();
+            let text = mermaid(&program, None);
+            assert!(is_harmless(&text), "{name}: {text}");
+        }
+        assert_eq!(escape("50% of \"é\"; #1"), "50#37; of #34;é#34;#59; #35;1");
     }
 
     #[test]

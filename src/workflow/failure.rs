@@ -1,5 +1,7 @@
 //! Why a step fails without a worker's doing: a name that documents can rely on, and a message.
 
+use crate::error::fit;
+
 /// The failure of a step, as `error.name` and `error.message` of HIGHWAY 10.6 show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -12,7 +14,7 @@ macro_rules! constructors {
         $(
             #[doc = concat!("A `", $name, "`.")]
             pub fn $function(message: impl Into<String>) -> Self {
-                Self { name: $name, message: message.into() }
+                Self { name: $name, message: fit(&message.into()).into_owned() }
             }
         )*
 
@@ -38,6 +40,7 @@ impl Failure {
         circuit_open "CircuitOpen"
         terminated "Terminated"
         deadline "DeadlineExceeded"
+        data_limit "DataLimitExceeded"
     }
 }
 
@@ -55,6 +58,6 @@ mod tests {
     fn constructors_give_the_names_of_the_format() {
         assert_eq!(Failure::template("x").to_string(), "TemplateError: x");
         assert_eq!(Failure::loop_limit("x").name, "LoopLimitExceeded");
-        assert_eq!(Failure::NAMES.len(), 14);
+        assert_eq!(Failure::NAMES.len(), 15);
     }
 }

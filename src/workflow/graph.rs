@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use super::bounds::Check;
+use crate::error::Error;
+
 mod cycles;
 mod regions;
 
@@ -13,7 +16,7 @@ mod regions;
 pub const MAX_WORK: usize = 50_000_000;
 
 /// Effective edges of a document.
-pub const MAX_EDGES: usize = 2_000_000;
+pub const MAX_EDGES: usize = 500_000;
 
 /// A predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,24 +50,38 @@ pub enum Fault {
     Cycle(Vec<u32>),
     /// `MAX_WORK` or `MAX_EDGES` is exceeded.
     TooLarge,
+    /// The call is to end.
+    Stopped,
 }
 
 /// What is left of a document's `MAX_WORK` and `MAX_EDGES`.
-#[derive(Clone, Copy, Debug)]
-pub struct Left {
+pub struct Left<'c> {
     work: usize,
     edges: usize,
+    check: Check<'c>,
+    /// What is left when `check` is asked next.
+    asks_at: usize,
+    /// What `check` said, after [`Fault::Stopped`].
+    pub stopped: Option<Error>,
 }
 
-impl Default for Left {
-    fn default() -> Self {
-        Self { work: MAX_WORK, edges: MAX_EDGES }
+/// Steps of work between two questions whether to go on: a millisecond or less.
+const ASKS_EACH: usize = 50_000;
+
+impl<'c> Left<'c> {
+    pub fn new(check: Check<'c>) -> Self {
+        Self { work: MAX_WORK, edges: MAX_EDGES, check, asks_at: MAX_WORK, stopped: None }
     }
-}
 
-impl Left {
     fn work(&mut self, steps: usize) -> Result<(), Fault> {
         self.work = self.work.checked_sub(steps).ok_or(Fault::TooLarge)?;
+        if self.work <= self.asks_at {
+            self.asks_at = self.work.saturating_sub(ASKS_EACH);
+            if let Err(error) = (self.check)() {
+                self.stopped = Some(error);
+                return Err(Fault::Stopped);
+            }
+        }
         Ok(())
     }
 

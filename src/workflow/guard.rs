@@ -217,7 +217,7 @@ impl Check {
                 let holds = is_type(&name, value).ok_or_else(|| {
                     Failure::template(format!("\"{}\" is no name of a JSON type", cut(&name)))
                 })?;
-                (holds, format!("must be of type {name}"))
+                (holds, format!("must be of type {}", cut(&name)))
             }
             Self::InSet(tree) => {
                 let set = tree.resolve_in(lookup, 0)?;
@@ -243,7 +243,13 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .dfa_size_limit(MAX_REGEX)
         .nest_limit(nesting)
         .build()
-        .map_err(|error| format!("pattern \"{}\" cannot be used: {error}", cut(pattern)))
+        .map_err(|error| {
+            // A long one shows the whole pattern, and the reason in its last line.
+            let text = error.to_string();
+            let reason =
+                if text.len() <= 500 { &text } else { text.lines().last().unwrap_or_default() };
+            format!("pattern \"{}\" cannot be used: {reason}", cut(pattern))
+        })
 }
 
 /// Whether a value is of the named type; none when there is no such type. A number is an integer

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::bounds::{MAX_ITEMS, shown};
+use super::bounds::{Budget, MAX_ITEMS, shown};
 use super::expression::{Expression, to_text};
 use super::failure::Failure;
 use super::names::{Found, Lookup, Names};
 use super::path::Path;
 use super::range::{self, Range};
 use super::template::Template;
+use crate::json::{self, MAX_LEVELS, Unread};
 
 /// The text of a loop's `items`.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ impl Items {
             Form::Lone(template) => list(template.resolve(names)?),
             Form::Text(template) => {
                 let text = template.text(names)?;
-                list(serde_json::from_str(&text).map_err(|_| no_list(&Value::String(text)))?)
+                list(parsed(&text)?.ok_or_else(|| no_list(&Value::String(text)))?)
             }
             Form::Path(path, text) => {
                 match (names.find(path.name())?, serde_json::from_str(text)) {
@@ -70,11 +71,24 @@ impl Items {
 /// As `Items::evaluate`.
 pub fn list(value: Value) -> Result<Vec<Value>, Failure> {
     match value {
-        Value::String(text) => match serde_json::from_str(&text) {
-            Ok(parsed @ (Value::Array(_) | Value::Object(_))) => elements(parsed),
+        Value::String(text) => match parsed(&text)? {
+            Some(parsed @ (Value::Array(_) | Value::Object(_))) => elements(parsed),
             _ => Err(no_list(&Value::String(text))),
         },
         other => elements(other),
+    }
+}
+
+/// The value that a text is in JSON, if it is one.
+///
+/// # Errors
+/// `ExpressionError` for a value beyond a limit.
+fn parsed(text: &str) -> Result<Option<Value>, Failure> {
+    let too_large = |rule| Failure::expression(format!("items {rule}"));
+    match json::read(text, MAX_LEVELS) {
+        Ok(value) => Budget::default().charge(&value, 0).map_err(too_large).map(|()| Some(value)),
+        Err(Unread::Deep(max)) => Err(too_large(json::too_deep(max))),
+        Err(Unread::Wrong(_)) => Ok(None),
     }
 }
 

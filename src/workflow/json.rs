@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::json::{self, MAX_BUILT, Unread};
 
 #[derive(Default)]
 struct Both {
@@ -62,16 +63,29 @@ impl Json {
         })
     }
 
+    /// Checks the levels of nesting of what `what` names in messages.
+    ///
+    /// # Errors
+    /// 22023 for more than `max`.
+    pub fn check(&self, what: &'static str, max: usize) -> Result<()> {
+        json::check(what, self.text(), max)
+    }
+
     /// The value, parsed now if it has not been.
     ///
     /// # Errors
-    /// 22023 when the value nests deeper than serde follows.
+    /// 22023 for more than `MAX_BUILT` levels; XX001 when the text that the database gave is not
+    /// JSON.
     pub fn value(&self) -> Result<&Value> {
         if let Some(value) = self.0.value.get() {
             return Ok(value);
         }
-        let parsed = serde_json::from_str(self.text())
-            .map_err(|error| Error::invalid("a JSON value", format!("cannot be read: {error}")))?;
+        let parsed = json::read(self.text(), MAX_BUILT).map_err(|unread| match unread {
+            Unread::Deep(max) => Error::TooDeep { what: "a JSON value".into(), max },
+            Unread::Wrong(error) => {
+                Error::Corrupt { what: format!("a stored JSON value cannot be read: {error}") }
+            }
+        })?;
         Ok(self.0.value.get_or_init(|| parsed))
     }
 }
@@ -93,6 +107,9 @@ mod tests {
         assert_eq!(parsed.value().unwrap()["a"].to_string(), "1.50");
         assert_eq!(Json::from_value(serde_json::json!([1])).text(), "[1]");
         assert_eq!(Json::null(), Json::from_text("null".to_owned()));
+        let deep = Json::from_text("[".repeat(MAX_BUILT + 1) + &"]".repeat(MAX_BUILT + 1));
+        assert!(deep.value().is_err_and(|error| error.is_limit()));
+        assert!(deep.check("it", MAX_BUILT + 1).is_ok());
         let deferred = Json::deferred(|| "[2]".to_owned());
         assert_eq!(deferred, Json::from_value(serde_json::json!([2])));
     }

@@ -1,5 +1,9 @@
 //! Which workflow run a new task belongs to.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::bounds::cut;
 use super::driver;
 use super::status::Status;
 use crate::error::{Error, Result};
@@ -18,6 +22,13 @@ static TREE: Statement = Statement::new(
 static OF_RUN: Statement = Statement::new(
     "select t.workflow_run_id from {r} r join {t} t on t.task_id = r.task_id where r.run_id = $1",
 );
+
+/// The member of params that may name a workflow run.
+#[derive(Deserialize)]
+struct Linking<'a> {
+    #[serde(borrow)]
+    workflow_run_id: Option<&'a RawValue>,
+}
 
 /// The workflow run named by a new task's options, headers or params, the first of them that holds
 /// a UUID. It is locked against ending until the transaction ends, so that a task cannot join a run
@@ -47,9 +58,11 @@ pub fn resolve_text(
 ) -> Result<Option<Uuid>> {
     named(session, queue, options, || {
         // Most params name no workflow run: those are not read.
-        let params = task_params.filter(|params| params.contains("workflow_run_id"))?;
-        let params: serde_json::Value = serde_json::from_str(params).ok()?;
-        params.get("workflow_run_id")?.as_str().map(str::to_owned)
+        let named = |params: &&str| params.starts_with('{') && params.contains("workflow_run_id");
+        let params = task_params.filter(named)?;
+        // Params are not ours: of however many levels, only this one member is read.
+        let params: Linking = serde_json::from_str(params).ok()?;
+        serde_json::from_str(params.workflow_run_id?.get()).ok()
     })
 }
 
@@ -61,7 +74,10 @@ fn named(
 ) -> Result<Option<Uuid>> {
     let id = if let Some(text) = &options.workflow_run_id {
         Some(uuid::parse(text).ok_or_else(|| {
-            Error::invalid(format!("option \"workflow_run_id\" \"{text}\""), "must be a UUID")
+            Error::invalid(
+                format!("option \"workflow_run_id\" \"{}\"", cut(text)),
+                "must be a UUID",
+            )
         })?)
     } else if let Some(id) = options.header_workflow_run_id.as_deref().and_then(uuid::parse) {
         Some(id)

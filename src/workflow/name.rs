@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::bounds::cut;
 use crate::error::{Error, Result};
 
 /// Bytes of a workflow's name, and of a version: two of them, or one with a key, stand in an index.
@@ -35,7 +36,7 @@ fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
 pub fn check_name(name: Option<&str>) -> Result<&str> {
     let name = name.ok_or_else(|| Error::null("workflow_name"))?;
     check_length("workflow_name", name)?;
-    let shown = || format!("workflow_name \"{name}\"");
+    let shown = || format!("workflow_name \"{}\"", cut(name));
     if !matches(&NAME, name) {
         return Err(Error::invalid(shown(), "must match ^[a-z][a-z0-9_]*$")
             .with_hint("Use lower-case letters, digits and single underscores."));
@@ -54,7 +55,7 @@ pub fn check_name(name: Option<&str>) -> Result<&str> {
 pub fn check_version(version: Option<&str>) -> Result<&str> {
     let version = version.ok_or_else(|| Error::null("workflow_version"))?;
     check_length("workflow_version", version)?;
-    let shown = || format!("workflow_version \"{version}\"");
+    let shown = || format!("workflow_version \"{}\"", cut(version));
     if !matches(&VERSION, version) {
         return Err(Error::invalid(shown(), "must match ^[a-zA-Z0-9._-]+$")
             .with_hint("Use letters, digits, dots, hyphens and single underscores."));
@@ -105,7 +106,7 @@ pub fn split(text: Option<&str>) -> Result<(&str, &str, &str)> {
     let parts = (parts.next(), parts.next(), parts.next());
     let (Some(name), Some(version), Some(step)) = parts else {
         return Err(Error::invalid(
-            format!("workflow step name \"{text}\""),
+            format!("workflow step name \"{}\"", cut(text)),
             "must have the form name__version__step",
         ));
     };

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::bounds::cut;
 use crate::error::{Error, Result, check_size};
+use crate::json;
 use crate::task::unknown::{self, Unknown};
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
@@ -24,9 +26,13 @@ const MEMBERS: &[&str] = &["created_by", "tags", "idempotency_key", "respect_max
 
 #[derive(Deserialize)]
 struct Fields {
+    #[serde(default, deserialize_with = "json::member")]
     created_by: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     tags: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     idempotency_key: Option<Value>,
+    #[serde(default, deserialize_with = "json::member")]
     respect_max_active_runs: Option<Value>,
 }
 
@@ -40,7 +46,7 @@ impl StartOptions {
             return Ok(Self::default());
         }
         if !json.starts_with('{') {
-            return Err(Error::invalid(format!("options {json}"), "must be a JSON object"));
+            return Err(Error::invalid(format!("options {}", cut(json)), "must be a JSON object"));
         }
         let fields: Fields = serde_json::from_str(json)
             .map_err(|error| Error::invalid("options", format!("cannot be read: {error}")))?;
@@ -84,7 +90,7 @@ fn text(name: &str, value: Option<Value>) -> Result<Option<String>> {
 }
 
 fn option(name: &str, value: impl std::fmt::Display, rule: &'static str) -> Error {
-    Error::invalid(format!("option \"{name}\" {value}"), rule)
+    Error::invalid(format!("option \"{name}\" {}", cut(&value.to_string())), rule)
 }
 
 #[cfg(test)]

@@ -4,21 +4,23 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde_json::Value;
-
-use super::compile::compile;
-use super::document::canonical;
+use super::bounds::{Check, cut};
+use super::document::{self, Document};
 use super::driver::schedules;
-use super::name;
 use super::program::Program;
+use super::{compile, name};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
-use crate::pg::{Jsonb, Session, Timestamp, lock, trigger};
+use crate::pg::{Jsonb, Session, Timestamp, heap, lock, trigger};
 use crate::queue::{QueueName, policy};
 
-/// Programs that a backend keeps; the least recently used one goes first.
-const KEPT: usize = 64;
+/// Bytes that the programs which a backend keeps may take; the one that was not used for longest
+/// goes first.
+const MAX_KEPT: usize = 32 << 20;
+
+/// Bytes that a document may take while it is compiled: some 15,000 steps.
+const MAX_COMPILING: usize = 40 << 20;
 
 /// What a run needs to know of a registered document.
 pub struct Definition {
@@ -97,8 +99,8 @@ pub fn require(session: &Session, name: &str, version: Option<&str>) -> Result<D
 /// The error for a workflow, or a version of it, that is not registered.
 pub fn unknown(name: &str, version: Option<&str>) -> Error {
     let id = match version {
-        Some(version) => format!("{name}\" version \"{version}"),
-        None => name.to_owned(),
+        Some(version) => format!("{}\" version \"{}", cut(name), cut(version)),
+        None => cut(name),
     };
     Error::NotFound { what: "Workflow", id, queue: None }
 }
@@ -119,15 +121,30 @@ pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
     }
 }
 
-/// Registers a document under its name and version. The same content again changes nothing but the
-/// queue, when another is named.
+/// Registers a document, given as JSON text, under its name and version. The same content again
+/// changes nothing but the queue, when another is named.
 ///
 /// # Errors
-/// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version is
-/// registered with other content, 42P01 for an unknown queue.
-pub fn register(session: &Session, raw: &Value, queue: Option<&str>) -> Result<Registered> {
-    let (document, hash) = canonical(raw)?;
-    let program = compile(&document)?;
+/// 22023 naming the step and the rule for a document that must be rejected, 42710 when the version
+/// is registered with other content, 42P01 for an unknown queue; 54000 for a document that is too
+/// large.
+pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<Registered> {
+    let before = heap::in_use();
+    let check: Check = &|| {
+        session.check_for_interrupts()?;
+        match heap::in_use().saturating_sub(before) <= MAX_COMPILING {
+            true => Ok(()),
+            false => Err(document::too_large(MAX_COMPILING, "bytes when it is compiled")),
+        }
+    };
+    let document = Document::read(&text, check)?;
+    drop(text);
+    let canonical = document.to_text()?;
+    let mut program = compile::build(&document, &canonical, check)?;
+    drop(document);
+    // Its name, version and schedule are asked for, no more.
+    (program.nodes, program.scopes, program.declared) = Default::default();
+    let hash = document::hash(&canonical, check)?;
     // Step names and runs carry the joined form, which is stricter than the format.
     name::check_name(Some(&program.name))?;
     name::check_version(Some(&program.version))?;
@@ -149,13 +166,15 @@ pub fn register(session: &Session, raw: &Value, queue: Option<&str>) -> Result<R
     if same(session, &program, &hash, queue)? {
         return Ok(known(false));
     }
+    let stored = Jsonb::from_long_text(&canonical, check)?;
+    drop(canonical);
     let now = session.now();
     let by = trigger::acting_role();
     let values = params![
         program.name.as_str(),
         program.version.as_str(),
         hash.as_str(),
-        Jsonb::from_text(&document.to_string())?,
+        stored,
         queue,
         now,
         by.as_str(),
@@ -172,7 +191,7 @@ fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -
     let Some(found) = find(session, name, Some(version))? else { return Ok(false) };
     if found.hash != hash {
         return Err(Error::Exists {
-            what: format!("Workflow \"{name}\" version \"{version}\""),
+            what: format!("Workflow \"{}\" version \"{}\"", cut(name), cut(version)),
             rule: "is registered with other content".to_owned(),
             hint: "Give the changed document a version of its own: runs keep the one that they \
                    started with.",
@@ -185,10 +204,44 @@ fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -
     Ok(true)
 }
 
+/// A compiled program that a backend keeps.
+struct Kept {
+    program: Rc<Program>,
+    /// What is allocated for it: the difference that compiling it made.
+    bytes: usize,
+    used: u64,
+}
+
 #[derive(Default)]
 struct Cache {
-    programs: HashMap<Box<str>, (Rc<Program>, u64)>,
+    programs: HashMap<Box<str>, Kept>,
+    bytes: usize,
     clock: u64,
+}
+
+impl Cache {
+    fn forget(&mut self, hash: &str) {
+        if let Some(gone) = self.programs.remove(hash) {
+            self.bytes -= gone.bytes;
+        }
+    }
+
+    /// Keeps a program in the place of those that were not used for longest; not one that alone
+    /// takes more than all may.
+    fn keep(&mut self, hash: &str, program: &Rc<Program>, bytes: usize) {
+        if bytes > MAX_KEPT {
+            return;
+        }
+        self.forget(hash);
+        while self.bytes + bytes > MAX_KEPT {
+            let oldest = self.programs.iter().min_by_key(|(_, kept)| kept.used);
+            let Some(oldest) = oldest.map(|(hash, _)| hash.clone()) else { break };
+            self.forget(&oldest);
+        }
+        self.bytes += bytes;
+        let kept = Kept { program: Rc::clone(program), bytes, used: self.clock };
+        self.programs.insert(hash.into(), kept);
+    }
 }
 
 thread_local! {
@@ -203,9 +256,9 @@ thread_local! {
 pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Result<Rc<Program>> {
     let found = CACHE.with_borrow_mut(|cache| {
         cache.clock += 1;
-        let (program, used) = cache.programs.get_mut(hash)?;
-        *used = cache.clock;
-        Some(Rc::clone(program))
+        let kept = cache.programs.get_mut(hash)?;
+        kept.used = cache.clock;
+        Some(Rc::clone(&kept.program))
     });
     if let Some(program) = found {
         return Ok(program);
@@ -220,19 +273,12 @@ pub fn program(session: &Session, name: &str, version: &str, hash: &str) -> Resu
             hint: Some("Register the former document again, or cancel the run.".into()),
         });
     }
-    let document: Value = serde_json::from_str(&row.need::<Jsonb>(0)?.to_text())
-        .map_err(|error| Error::Corrupt { what: format!("stored document \"{name}\": {error}") })?;
-    let program = Rc::new(compile(&document)?);
-    CACHE.with_borrow_mut(|cache| {
-        if cache.programs.len() >= KEPT {
-            let oldest = cache.programs.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(hash) = oldest.map(|(hash, _)| hash.clone()) {
-                cache.programs.remove(&hash);
-            }
-        }
-        let used = cache.clock;
-        cache.programs.insert(hash.into(), (Rc::clone(&program), used));
-    });
+    let document = row.need::<Jsonb>(0)?;
+    let check: Check = &|| session.check_for_interrupts();
+    let before = heap::in_use();
+    let program = Rc::new(compile::stored(&document.to_text(), check)?);
+    let bytes = heap::in_use().saturating_sub(before);
+    CACHE.with_borrow_mut(|cache| cache.keep(hash, &program, bytes));
     Ok(program)
 }
 
@@ -290,4 +336,50 @@ pub fn get(session: &Session, name: &str, version: Option<&str>) -> Result<Store
         |stored: &Stored| version.map_or(stored.latest, |version| stored.version == version);
     let mut found = list(session, Some(name))?.into_iter().filter(wanted);
     found.next().ok_or_else(|| unknown(name, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_programs_used_last_are_kept_within_their_bytes() {
+        let program = Rc::new(compile::compile(&json!({"name": "w"})).unwrap());
+        let mut cache = Cache::default();
+        let kept = |cache: &Cache| {
+            let mut kept: Vec<String> = cache.programs.keys().map(ToString::to_string).collect();
+            kept.sort();
+            kept.concat()
+        };
+        for (hash, sixteenths) in [("a", 6), ("b", 6), ("c", 4)] {
+            cache.clock += 1;
+            cache.keep(hash, &program, MAX_KEPT / 16 * sixteenths);
+        }
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("abc", MAX_KEPT));
+        cache.clock += 1;
+        if let Some(kept) = cache.programs.get_mut("a") {
+            kept.used = cache.clock;
+        }
+        cache.clock += 1;
+        cache.keep("d", &program, MAX_KEPT / 2);
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("ad", MAX_KEPT / 16 * 14));
+        cache.keep("e", &program, MAX_KEPT + 1);
+        cache.keep("a", &program, MAX_KEPT / 2);
+        assert_eq!((kept(&cache).as_str(), cache.bytes), ("ad", MAX_KEPT));
+    }
+
+    #[test]
+    fn a_program_is_measured() {
+        let task = |at: usize| json!({"task_id": format!("t{at:04}"), "operator_type": "task", "function": "f"});
+        let tasks: serde_json::Map<_, _> =
+            (0..1000).map(|at| (format!("t{at:04}"), task(at))).collect();
+        let text = json!({"name": "w", "tasks": tasks}).to_string();
+        let before = heap::in_use();
+        let program = compile::stored(&text, &|| Ok(())).unwrap();
+        let bytes = heap::in_use() - before;
+        assert!(bytes > program.nodes.len() * size_of::<crate::workflow::program::Node>());
+        drop(program);
+        assert_eq!(heap::in_use(), before);
+    }
 }

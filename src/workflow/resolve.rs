@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::bounds::{Check, cut};
 use super::document::{Kind, broken, place};
 use super::program::{NodeIx, ScopeIx, ScopeKind};
 use super::scopes::{Tree, TreeScope};
@@ -25,11 +26,12 @@ pub struct Links {
 ///
 /// # Errors
 /// 22023 for a name that stands for nothing or for two things, and for a target or handler outside
-/// of the task's scope.
-pub fn links(tree: &Tree) -> Result<Vec<Links>> {
+/// of the task's scope; what `check`, asked for each task, says.
+pub fn links(tree: &Tree, check: Check) -> Result<Vec<Links>> {
     let mut resolver = Resolver::new(tree);
     let mut links = vec![Links::default(); tree.nodes.len()];
     for ix in (0..tree.nodes.len() as u32).map(NodeIx) {
+        check()?;
         let node = tree.node(ix);
         for name in &node.step.dependencies {
             if let Some((of, target)) = resolver.find(ix, name)? {
@@ -95,7 +97,7 @@ impl TreeScope<'_> {
 
 fn local(tree: &Tree, ix: NodeIx, id: &str, what: &str) -> Result<NodeIx> {
     tree.scope(tree.node(ix).scope).find(id).ok_or_else(|| {
-        let rule = format!("{what} '{id}', which is no task of the same scope");
+        let rule = format!("{what} '{}', which is no task of the same scope", cut(id));
         broken(&place(&tree.path(ix)), rule)
     })
 }
@@ -176,7 +178,7 @@ impl<'t, 'a> Resolver<'t, 'a> {
         if node == of {
             return Err(broken(
                 &place(&tree.path(of)),
-                format!("depends on itself through '{name}'"),
+                format!("depends on itself through '{}'", cut(name)),
             ));
         }
         Ok(Some((of, node)))
@@ -189,11 +191,11 @@ impl<'t, 'a> Resolver<'t, 'a> {
         };
         match below {
             Below::One(node) => Ok(node),
-            Below::Nothing => Err(wrong(format!("depends on unknown task '{name}'"))),
+            Below::Nothing => Err(wrong(format!("depends on unknown task '{}'", cut(name)))),
             Below::Several(one, other) => {
-                let (one, other) = (self.tree.path(one), self.tree.path(other));
+                let (one, other) = (cut(&self.tree.path(one)), cut(&self.tree.path(other)));
                 let both = format!("which is ambiguous: '{one}' or '{other}'");
-                Err(wrong(format!("depends on '{name}', {both}")))
+                Err(wrong(format!("depends on '{}', {both}", cut(name))))
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use super::bounds::cut;
 use super::status::{Facts, Outcome, Status};
 use super::{name, registry};
 use crate::error::{Error, Result};
@@ -83,7 +84,7 @@ fn check_values(fired: &Fired) -> Result<()> {
     }
     match fired.get::<Jsonb>(Version::New, "tags")? {
         Some(tags) if !tags.is_object() => {
-            Err(Error::invalid(format!("tags {}", tags.to_text()), "must be a JSON object"))
+            Err(Error::invalid(format!("tags {}", cut(&tags.to_text())), "must be a JSON object"))
         }
         _ => Ok(()),
     }
@@ -100,8 +101,13 @@ fn check_hash(session: &Session, fired: &Fired) -> Result<()> {
     let version = text(Version::New, "workflow_version")?.unwrap_or_default();
     match registry::find(session, &name, Some(&version))? {
         Some(definition) if definition.hash != hash => Err(Error::invalid(
-            format!("workflow_hash \"{hash}\""),
-            format!("is not that of workflow \"{name}\" version \"{version}\" as it is registered"),
+            format!("workflow_hash \"{}\"", cut(&hash)),
+            format!(
+                "is not that of workflow \"{}\" version \"{}\" as it is registered, {}",
+                cut(&name),
+                cut(&version),
+                definition.hash
+            ),
         )),
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::{Check, cut};
 use super::document::{Content, Document, MAX_OPERATORS, Step, broken, place};
 use super::program::{NodeIx, ScopeIx, ScopeKind};
 use crate::error::Result;
@@ -55,12 +56,13 @@ struct Layer<'m, 'a> {
 impl<'a> Tree<'a> {
     /// # Errors
     /// 22023 for a branch that lists an unknown task, for a container inside itself, and for more
-    /// than `MAX_OPERATORS` tasks or `MAX_NESTING` levels of scopes.
-    pub fn build(document: &'a Document) -> Result<Self> {
+    /// than `MAX_OPERATORS` tasks or `MAX_NESTING` levels of scopes; what `check`, asked for each
+    /// task, says.
+    pub fn build(document: &'a Document, check: Check) -> Result<Self> {
         let mut tree = Self::default();
-        let map = document.tasks.iter().map(|(id, step)| (&**id, step)).collect();
+        let map = tasks(document);
         let layer = Layer { map: &map, outer: None, container: None, depth: 0 };
-        tree.add(&layer, ScopeKind::Root, None, Some(document), String::new())?;
+        tree.add(&layer, ScopeKind::Root, None, Some(document), String::new(), check)?;
         Ok(tree)
     }
 
@@ -85,12 +87,13 @@ impl<'a> Tree<'a> {
         parent: Option<ScopeIx>,
         document: Option<&'a Document>,
         path: String,
+        check: Check,
     ) -> Result<ScopeIx> {
         if layer.depth > MAX_NESTING {
             let rule = format!("lies inside more than {MAX_NESTING} containers");
             return Err(broken(&place(path.trim_end_matches('/')), rule));
         }
-        let members = members(layer, &path)?;
+        let members = members(layer, &path, check)?;
         if self.nodes.len() + members.len() > MAX_OPERATORS {
             let rule = format!("must have at most {MAX_OPERATORS} tasks");
             return Err(broken("the workflow", rule));
@@ -104,7 +107,8 @@ impl<'a> Tree<'a> {
         for (ix, (id, step)) in (first..).zip(&members) {
             let container = NodeIx(ix);
             let path = format!("{path}{id}");
-            let inner = self.inside(layer, step, container, scope, &path)?;
+            check()?;
+            let inner = self.inside(layer, step, (container, scope), &path, check)?;
             self.nodes[ix as usize].inner = inner;
         }
         Ok(scope)
@@ -115,9 +119,9 @@ impl<'a> Tree<'a> {
         &mut self,
         layer: &Layer<'_, 'a>,
         step: &'a Step,
-        container: NodeIx,
-        scope: ScopeIx,
+        (container, scope): (NodeIx, ScopeIx),
         path: &str,
+        check: Check,
     ) -> Result<Vec<ScopeIx>> {
         let mut inner = Vec::new();
         let depth = layer.depth + 1;
@@ -125,14 +129,14 @@ impl<'a> Tree<'a> {
             let map = body.iter().map(|step| (&*step.task_id, step)).collect();
             let layer = Layer { map: &map, outer: Some(layer), container: Some(step), depth };
             let kind = ScopeKind::Body { container };
-            inner.push(self.add(&layer, kind, Some(scope), None, format!("{path}[]/"))?);
+            inner.push(self.add(&layer, kind, Some(scope), None, format!("{path}[]/"), check)?);
         }
         for (name, content) in step.kind.branches().unwrap_or_default() {
             let path = format!("{path}.{name}/");
             let map = layer.content(step, name, content, &path)?;
             let layer = Layer { map: &map, outer: Some(layer), container: Some(step), depth };
             let kind = ScopeKind::Branch { container, name: name.to_owned() };
-            inner.push(self.add(&layer, kind, Some(scope), content.document, path)?);
+            inner.push(self.add(&layer, kind, Some(scope), content.document, path, check)?);
         }
         Ok(inner)
     }
@@ -149,19 +153,22 @@ impl<'a> Layer<'_, 'a> {
         path: &str,
     ) -> Result<TaskMap<'a>> {
         if let Some(document) = content.document.filter(|document| !document.tasks.is_empty()) {
-            return Ok(document.tasks.iter().map(|(id, step)| (&**id, step)).collect());
+            return Ok(tasks(document));
         }
         let mut map = TaskMap::new();
         for id in content.listed {
             let of = place(path.trim_end_matches('/'));
             let Some(step) = self.find(id) else {
-                return Err(broken(&of, format!("branch '{name}' lists the unknown task '{id}'")));
-            };
-            if std::ptr::eq(step, container) || self.is_inside(step) {
+                let name = cut(name);
                 return Err(broken(
                     &of,
-                    format!("branch '{name}' lists '{id}', which it is inside of"),
+                    format!("branch '{name}' lists the unknown task '{}'", cut(id)),
                 ));
+            };
+            if std::ptr::eq(step, container) || self.is_inside(step) {
+                let (name, id) = (cut(name), cut(id));
+                let rule = format!("branch '{name}' lists '{id}', which it is inside of");
+                return Err(broken(&of, rule));
             }
             map.insert(id, step);
         }
@@ -187,9 +194,13 @@ impl<'a> Layer<'_, 'a> {
     }
 }
 
+fn tasks(document: &Document) -> TaskMap<'_> {
+    document.tasks.iter().map(|(id, step)| (&**id, &**step)).collect()
+}
+
 /// The nodes of a scope: what no loop and no branch of the map owns. In the root map, a task marked
 /// as part of a loop that no loop owns is left out.
-fn members<'a>(layer: &Layer<'_, 'a>, path: &str) -> Result<TaskMap<'a>> {
+fn members<'a>(layer: &Layer<'_, 'a>, path: &str, check: Check) -> Result<TaskMap<'a>> {
     let mut members = layer.map.clone();
     let mut owned: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (id, step) in layer.map {
@@ -202,7 +213,9 @@ fn members<'a>(layer: &Layer<'_, 'a>, path: &str) -> Result<TaskMap<'a>> {
     for (id, step) in containers {
         for content in step.kind.branches().unwrap_or_default().into_values() {
             for listed in content.listed {
+                check()?;
                 let inner = content.document.and_then(|document| document.tasks.get(listed));
+                let inner = inner.map(|step| &**step);
                 let outer = layer.map.get(&**listed);
                 // A node of its own that happens to have the id of one in a branch stays.
                 if inner.zip(outer).is_none_or(|(inner, outer)| outer.is_copy_of(inner)) {

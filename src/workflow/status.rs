@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::bounds::cut;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -41,7 +42,7 @@ impl Status {
         let text = text.ok_or_else(|| Error::null("status"))?;
         Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
             Error::invalid(
-                format!("workflow run status \"{text}\""),
+                format!("workflow run status \"{}\"", cut(text)),
                 format!("is not one of {}", list(&Self::ALL)),
             )
         })

@@ -186,7 +186,11 @@ fn required(path: &Path, lookup: &mut Lookup) -> Result<(), Failure> {
 /// The failure of a path whose first name nothing in the run or its document has.
 pub(super) fn unknown(path: &Path) -> Failure {
     let rule = "is no step, result key, input or variable";
-    Failure::template(format!("{}: the name \"{}\" {rule}", cut(&path.to_string()), path.name()))
+    Failure::template(format!(
+        "{}: the name \"{}\" {rule}",
+        cut(&path.to_string()),
+        cut(path.name())
+    ))
 }
 
 /// `path` or `path | default(literal)`.

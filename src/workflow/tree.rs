@@ -26,6 +26,16 @@ impl Tree {
         Self::at(value, 0)
     }
 
+    /// Bytes of the texts with templates in a value.
+    pub fn template_bytes(value: &Value) -> usize {
+        match value {
+            Value::String(text) if text.contains("{{") => text.len(),
+            Value::Array(elements) => elements.iter().map(Self::template_bytes).sum(),
+            Value::Object(members) => members.values().map(Self::template_bytes).sum(),
+            _ => 0,
+        }
+    }
+
     fn at(value: &Value, depth: usize) -> Result<Self, String> {
         if depth > MAX_DEPTH {
             return Err(format!("has more than {MAX_DEPTH} levels of nesting"));

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::json::{MAX_BUILT, MAX_LEVELS};
+use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::program::{Edge, Node, Role, ScopeKind};
@@ -11,7 +13,7 @@ use crate::workflow::step_state::{Outcome, StepState};
 use crate::workflow::stimulus::{Command, Work};
 
 use super::Transition;
-use super::error::Halt;
+use super::error::{Halt, of_step};
 use super::names::Inside;
 
 /// How a step ends.
@@ -29,16 +31,35 @@ impl End {
 }
 
 impl<'a> Transition<'a> {
+    /// Completes a step with what `what` names and somebody else has made; fails it when that nests
+    /// too deep.
+    pub fn complete_with(&mut self, key: StepKey, what: &'static str, result: Json) -> Result<()> {
+        match result.check(what, MAX_LEVELS) {
+            Ok(()) => self.complete(key, result),
+            Err(error) => self.fail_by_limit(key, &error),
+        }
+    }
+
     /// Completes a step whose postconditions hold; fails it otherwise.
     pub fn complete(&mut self, key: StepKey, result: Json) -> Result<()> {
+        if let Err(error) = result.check("the result", MAX_BUILT) {
+            return self.fail_by_limit(key, &error);
+        }
         match self.holds_after(key, &result) {
             Ok(()) => {
                 let end = End { state: StepState::Completed, result: Some(result), error: None };
                 self.finish(key, end)
             }
             Err(Halt::Failed(error)) => self.fail(key, error),
+            Err(Halt::Broken(error)) if error.is_limit() => self.fail_by_limit(key, &error),
             Err(Halt::Broken(error)) => Err(error),
         }
+    }
+
+    /// Fails a step that came to data beyond a limit: it fails alone.
+    pub fn fail_by_limit(&mut self, key: StepKey, limit: &Error) -> Result<()> {
+        let failure = Failure::data_limit(limit.to_string());
+        self.fail(key, of_step(&self.program.node(key.node).id, &failure, Vec::new()))
     }
 
     /// Checks the postconditions against the result that the step would have.

@@ -88,7 +88,9 @@ impl<'a> Context<'_, 'a, '_> {
     fn answer<T>(&mut self, found: Result<T>) -> std::result::Result<T, Failure> {
         found.map_err(|error| {
             let failure = Failure::template(error.to_string());
-            self.broken.get_or_insert(error);
+            if !error.is_limit() {
+                self.broken.get_or_insert(error);
+            }
             failure
         })
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::Result;
+use crate::json::MAX_LEVELS;
 use crate::time::Timestamp;
 use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
@@ -73,6 +74,7 @@ impl Transition<'_> {
         match outcome {
             Ok(()) => Ok(()),
             Err(Halt::Failed(error)) => self.fail(key, error),
+            Err(Halt::Broken(error)) if error.is_limit() => self.fail_by_limit(key, &error),
             Err(Halt::Broken(error)) => Err(error),
         }
     }
@@ -179,7 +181,7 @@ impl Transition<'_> {
         self.with_breaker(key, |breaker, policy, now| {
             breaker::succeeded(breaker, policy, who, now);
         })?;
-        self.complete(key, result)
+        self.complete_with(key, "the task's result", result)
     }
 
     pub fn attempt_failed(
@@ -194,6 +196,7 @@ impl Transition<'_> {
         }
         self.view.step_mut(key)?.attempts = attempts;
         let who = Prober { run: self.run.id, step: key };
+        let reason = &readable(reason);
         let error_name = name(reason.value()?);
         self.with_breaker(key, |breaker, policy, now| {
             breaker::failed(breaker, policy, error_name, who, now);
@@ -249,6 +252,17 @@ impl Transition<'_> {
             Operator::MultiChoice(choice) => self.start_multi_choice(key, choice),
             Operator::Foreach(foreach) => self.start_foreach(key, foreach),
             Operator::While { condition, body } => self.start_while(key, condition, *body),
+        }
+    }
+}
+
+/// A worker's error, or one that says why that one cannot be looked into.
+fn readable(reason: &Json) -> Json {
+    match reason.check("the task's error", MAX_LEVELS) {
+        Ok(()) => reason.clone(),
+        Err(limit) => {
+            let failure = Failure::data_limit(limit.to_string());
+            Json::from_value(json!({"name": failure.name, "message": failure.message}))
         }
     }
 }

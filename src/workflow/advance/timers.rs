@@ -66,11 +66,10 @@ impl Transition<'_> {
 
     /// A wait tells when it ended, everybody else wants the payload.
     fn event_received(&mut self, key: StepKey, payload: Json) -> Result<()> {
-        let result = match self.program.node(key.node).operator {
-            Operator::Wait(_) => instant(self.now()),
-            _ => payload,
-        };
-        self.complete(key, result)
+        match self.program.node(key.node).operator {
+            Operator::Wait(_) => self.complete(key, instant(self.now())),
+            _ => self.complete_with(key, "the event's payload", payload),
+        }
     }
 
     /// An event was emitted; a step that no longer waits for it lets it pass.

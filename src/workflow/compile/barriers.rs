@@ -69,8 +69,8 @@ fn forks<'a>(tree: &Tree<'a>, scope: ScopeIx) -> Forks<'a> {
 /// What a join waits for: what its first argument names, of several the one that it depends on;
 /// failing that, the only one that it depends on.
 fn fork(tree: &Tree, forks: &Forks, listed: &BTreeSet<NodeIx>, call: &Call) -> Option<NodeIx> {
-    let text = call.args.first().and_then(Value::as_str).unwrap_or_default();
-    let template = Template::parse(text);
+    let args = call.args.value("args").unwrap_or_default();
+    let template = Template::parse(args.get(0).and_then(Value::as_str).unwrap_or_default());
     let none = BTreeSet::new();
     let named = template.lone_path().and_then(|path| forks.get(path.name())).unwrap_or(&none);
     let is_fork = |node: &&NodeIx| {
@@ -88,7 +88,8 @@ fn only<'n>(mut nodes: impl Iterator<Item = &'n NodeIx>) -> Option<NodeIx> {
 }
 
 fn timeout(tree: &Tree, ix: NodeIx, call: &Call) -> Result<f64> {
-    let seconds = match call.kwargs.get("timeout_seconds") {
+    let kwargs = call.kwargs.members(&place(&tree.path(ix)))?;
+    let seconds = match kwargs.get("timeout_seconds") {
         None | Some(Value::Null) => return Ok(TIMEOUT),
         Some(value) => Number::of(value).map(Number::to_f64),
     };

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
-use super::super::document::{Call, Kind, broken, place};
+use super::super::bounds::MAX_TEMPLATE;
+use super::super::document::{Call, Free, Kind, broken, place, too_large};
 use super::super::expression::Expression;
 use super::super::operator::{
     self, Barrier, Foreach, Formula, Items, Join, MultiChoice, Operator, Parallel, Reflexive,
@@ -84,7 +83,7 @@ impl Compiler<'_, '_> {
             }
             Kind::EmitEvent { event_name, payload } => Operator::EmitEvent {
                 name: Template::parse(event_name),
-                payload: self.object(ix, "payload", payload)?,
+                payload: self.parts(ix, "payload", payload)?,
             },
             Kind::WaitForEvent { event_name, timeout_seconds } => Operator::WaitForEvent {
                 name: Template::parse(event_name),
@@ -101,14 +100,14 @@ impl Compiler<'_, '_> {
             } => Operator::Reflexive(Reflexive {
                 generator: Template::parse(generator),
                 verifier: Template::parse(verifier),
-                generator_kwargs: self.object(ix, "generator_kwargs", generator_kwargs)?,
-                verifier_kwargs: self.object(ix, "verifier_kwargs", verifier_kwargs)?,
+                generator_kwargs: self.parts(ix, "generator_kwargs", generator_kwargs)?,
+                verifier_kwargs: self.parts(ix, "verifier_kwargs", verifier_kwargs)?,
                 max_turns: u32::try_from(*max_turns).unwrap_or(1),
                 correction_prompt_template: correction_prompt_template.clone(),
             }),
             Kind::Terminate { status, result, reason } => Operator::Terminate(Terminate {
                 status: status.value,
-                result: self.object(ix, "result", result)?,
+                result: self.parts(ix, "result", result)?,
                 reason: Template::parse(reason),
             }),
             Kind::ChildWorkflow { children, timeout_seconds } => Operator::ChildWorkflow {
@@ -129,18 +128,18 @@ impl Compiler<'_, '_> {
     fn call(&self, ix: NodeIx, call: &Call) -> Result<operator::Call> {
         Ok(operator::Call {
             function: call.function.clone(),
-            args: self.parts(ix, "args", &Value::Array(call.args.clone()))?,
-            kwargs: self.object(ix, "kwargs", &call.kwargs)?,
+            args: self.parts(ix, "args", &call.args)?,
+            kwargs: self.parts(ix, "kwargs", &call.kwargs)?,
         })
     }
 
-    fn object(&self, ix: NodeIx, field: &str, members: &Map<String, Value>) -> Result<Parts> {
-        self.parts(ix, field, &Value::Object(members.clone()))
-    }
-
-    fn parts(&self, ix: NodeIx, field: &str, value: &Value) -> Result<Parts> {
-        Parts::parse(value)
-            .map_err(|rule| broken(&place(&self.tree.path(ix)), format!("{field} {rule}")))
+    fn parts(&self, ix: NodeIx, field: &str, written: &Free) -> Result<Parts> {
+        let place = place(&self.tree.path(ix));
+        let value = written.value(&place)?;
+        if Parts::template_bytes(&value) > MAX_TEMPLATE {
+            return Err(too_large(MAX_TEMPLATE, "bytes of texts with templates in one field"));
+        }
+        Parts::parse(&value).map_err(|rule| broken(&place, format!("{field} {rule}")))
     }
 
     fn body(&self, ix: NodeIx) -> Result<ScopeIx> {

@@ -1,16 +1,22 @@
 //! Reading the fields of a document's objects, with errors that say where a field stands.
 
-use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::workflow::bounds::{cut, shown};
 use crate::workflow::number::Number;
 
-/// An object of the document, and the words for it in messages: `task 'fork.a/x'`.
+/// An object of the document, and the words for it in messages: `task 'fork.a/x'`. What its fields
+/// hold stays text until it is asked for, so that the whole of a document is never unpacked at
+/// once.
 pub struct Fields<'a> {
     pub place: &'a str,
-    fields: &'a Map<String, Value>,
+    fields: BTreeMap<String, &'a RawValue>,
 }
 
 /// A value of a closed list, and its name in the document.
@@ -29,21 +35,21 @@ impl<T> Serialize for Choice<T> {
 impl<'a> Fields<'a> {
     /// # Errors
     /// 22023 when the value is no object.
-    pub fn of(place: &'a str, value: &'a Value) -> Result<Self> {
-        match value {
-            Value::Object(fields) => Ok(Self { place, fields }),
-            other => Err(broken(place, format!("{} must be an object", shown(other)))),
+    pub fn of(place: &'a str, value: &'a RawValue) -> Result<Self> {
+        if !value.get().starts_with('{') {
+            return Err(broken(place, format!("{} must be an object", written(value))));
         }
+        Ok(Self { place, fields: read(place, value)? })
     }
 
-    pub fn get(&self, field: &str) -> Option<&'a Value> {
-        self.fields.get(field)
+    pub fn get(&self, field: &str) -> Option<&'a RawValue> {
+        self.fields.get(field).copied()
     }
 
     /// The error of a field whose value breaks a rule.
     pub fn wrong(&self, field: &str, rule: &str) -> Error {
         match self.fields.get(field) {
-            Some(value) => broken(self.place, format!("{field} {} {rule}", shown(value))),
+            Some(value) => broken(self.place, format!("{field} {} {rule}", written(value))),
             None => broken(self.place, format!("{field} {rule}")),
         }
     }
@@ -56,7 +62,7 @@ impl<'a> Fields<'a> {
     fn text(&self, field: &str) -> Result<Option<String>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(value) if value.get().starts_with('"') => read(self.place, value).map(Some),
             Some(_) => Err(self.wrong(field, "must be a string")),
         }
     }
@@ -74,16 +80,18 @@ impl<'a> Fields<'a> {
     /// A string or null, which is the default.
     pub fn nullable(&self, field: &str) -> Result<Option<String>> {
         match self.get(field) {
-            Some(Value::Null) => Ok(None),
-            Some(Value::String(_)) | None => self.text(field),
-            Some(_) => Err(self.wrong(field, "must be a string or null")),
+            Some(value) if is_null(value) => Ok(None),
+            Some(value) if !value.get().starts_with('"') => {
+                Err(self.wrong(field, "must be a string or null"))
+            }
+            _ => self.text(field),
         }
     }
 
     pub fn flag(&self, field: &str) -> Result<bool> {
-        match self.get(field) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
+        match self.get(field).map(RawValue::get) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
             Some(_) => Err(self.wrong(field, "must be true or false")),
         }
     }
@@ -91,55 +99,71 @@ impl<'a> Fields<'a> {
     /// An integer, also written as `3.0`.
     pub fn integer(&self, field: &str, default: i64) -> Result<i64> {
         let Some(value) = self.get(field) else { return Ok(default) };
-        let number = if value.is_number() { Number::of(value) } else { None };
+        let is_number = value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let number = if is_number { Number::parse(value.get()) } else { None };
         number.and_then(Number::to_i64).ok_or_else(|| self.wrong(field, "must be an integer"))
     }
 
     /// Whole seconds or null, which is the default.
     pub fn seconds(&self, field: &str) -> Result<Option<i64>> {
         match self.get(field) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
+            Some(value) if is_null(value) => Ok(None),
             Some(_) => self.integer(field, 0).map(Some),
         }
     }
 
-    pub fn array(&self, field: &str) -> Result<&'a [Value]> {
+    pub fn array(&self, field: &str) -> Result<Vec<&'a RawValue>> {
         match self.get(field) {
-            None => Ok(&[]),
-            Some(Value::Array(elements)) => Ok(elements),
+            None => Ok(Vec::new()),
+            Some(value) if value.get().starts_with('[') => read(self.place, value),
             Some(_) => Err(self.wrong(field, "must be an array")),
         }
     }
 
-    pub fn object(&self, field: &str) -> Result<Map<String, Value>> {
+    /// An array that is passed on.
+    pub fn free_array(&self, field: &str) -> Result<Free> {
         match self.get(field) {
-            None => Ok(Map::new()),
-            Some(Value::Object(members)) => Ok(members.clone()),
-            Some(_) => Err(self.wrong(field, "must be an object")),
+            Some(value) if !value.get().starts_with('[') => {
+                Err(self.wrong(field, "must be an array"))
+            }
+            value => Ok(Free::of(value, "[]")),
         }
     }
 
-    pub fn members(&self, field: &str) -> Result<impl Iterator<Item = (&'a String, &'a Value)>> {
+    /// An object that is passed on.
+    pub fn object(&self, field: &str) -> Result<Free> {
         match self.get(field) {
-            None => Ok(None.into_iter().flatten()),
-            Some(Value::Object(members)) => Ok(Some(members).into_iter().flatten()),
+            Some(value) if !value.get().starts_with('{') => {
+                Err(self.wrong(field, "must be an object"))
+            }
+            value => Ok(Free::of(value, "{}")),
+        }
+    }
+
+    /// The members of an object by their keys, in order.
+    pub fn members(&self, field: &str) -> Result<BTreeMap<String, &'a RawValue>> {
+        match self.get(field) {
+            None => Ok(BTreeMap::new()),
+            Some(value) if value.get().starts_with('{') => read(self.place, value),
             Some(_) => Err(self.wrong(field, "must be an object")),
         }
     }
 
     pub fn strings(&self, field: &str) -> Result<Vec<String>> {
-        self.array(field)?
-            .iter()
-            .map(|element| element.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .ok_or_else(|| self.wrong(field, "must be an array of strings"))
+        let elements = self.array(field)?;
+        if elements.iter().any(|element| !element.get().starts_with('"')) {
+            return Err(self.wrong(field, "must be an array of strings"));
+        }
+        elements.into_iter().map(|element| read(self.place, element)).collect()
     }
 
     /// One of the listed values; the first is the default.
     pub fn choice<T: Copy>(&self, field: &str, choices: &[(&'static str, T)]) -> Result<Choice<T>> {
+        let text = self.text(field).ok().flatten();
         let found = match self.get(field) {
             None => choices.first(),
-            Some(value) => choices.iter().find(|(name, _)| value.as_str() == Some(name)),
+            Some(_) => choices.iter().find(|(name, _)| text.as_deref() == Some(name)),
         };
         if let Some((name, value)) = found {
             return Ok(Choice { name, value: *value });
@@ -147,6 +171,74 @@ impl<'a> Fields<'a> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         Err(self.wrong(field, &format!("must be one of {}", names.join(", "))))
     }
+}
+
+/// JSON that the engine passes on: it stays the text that it was.
+#[derive(Clone, Debug)]
+pub struct Free {
+    text: Option<Box<RawValue>>,
+    /// What it is when nothing was written: `{}` or `[]`.
+    empty: &'static str,
+}
+
+impl Free {
+    pub fn of(value: Option<&RawValue>, empty: &'static str) -> Self {
+        Self { text: value.map(ToOwned::to_owned), empty }
+    }
+
+    /// The value, unpacked.
+    ///
+    /// # Errors
+    /// 22023 for text that is not JSON, such as half of a surrogate pair.
+    pub fn value(&self, place: &str) -> Result<Value> {
+        match &self.text {
+            Some(text) => read(place, text),
+            None if self.empty == "[]" => Ok(Value::Array(Vec::new())),
+            None => Ok(Value::Object(Map::new())),
+        }
+    }
+
+    /// As [`Free::value`], of an object.
+    ///
+    /// # Errors
+    /// As [`Free::value`].
+    pub fn members(&self, place: &str) -> Result<Map<String, Value>> {
+        match self.value(place)? {
+            Value::Object(members) => Ok(members),
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+impl Serialize for Free {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match &self.text {
+            Some(text) => text.serialize(serializer),
+            None if self.empty == "[]" => serializer.serialize_seq(Some(0))?.end(),
+            None => serializer.serialize_map(Some(0))?.end(),
+        }
+    }
+}
+
+pub fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// Unpacks a part of the document.
+///
+/// # Errors
+/// 22023 for what is not JSON after all: a scan leaves strings unread.
+pub fn read<'a, T: Deserialize<'a>>(place: &str, value: &'a RawValue) -> Result<T> {
+    serde_json::from_str(value.get())
+        .map_err(|error| broken(place, format!("{} cannot be read: {error}", written(value))))
+}
+
+/// A part of the document for a message: compact where it is short, cut where it is long.
+pub fn written(value: &RawValue) -> String {
+    const SHORT: usize = 4096;
+    let is_short = value.get().len() <= SHORT;
+    let unpacked = is_short.then(|| serde_json::from_str::<Value>(value.get()).ok()).flatten();
+    unpacked.map_or_else(|| cut(value.get()), |unpacked| shown(&unpacked))
 }
 
 /// The error of something in the document that breaks a rule: "`place`: `rule`" (22023).

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
-use super::fields::{Choice, Fields, broken};
+use super::fields::{Choice, Fields, Free, broken, is_null, written};
 use super::read::Reader;
 use super::{Document, MAX_ID, Step};
 use crate::error::Result;
-use crate::workflow::bounds::shown;
+use crate::workflow::bounds::cut;
 use crate::workflow::duration;
 use crate::workflow::number::Number;
 use crate::workflow::operator::{JoinMode, TerminateStatus};
@@ -56,7 +56,7 @@ pub enum Kind {
     },
     EmitEvent {
         event_name: String,
-        payload: Map<String, Value>,
+        payload: Free,
     },
     WaitForEvent {
         event_name: String,
@@ -68,15 +68,15 @@ pub enum Kind {
     },
     Reflexive {
         generator: String,
-        generator_kwargs: Map<String, Value>,
+        generator_kwargs: Free,
         verifier: String,
-        verifier_kwargs: Map<String, Value>,
+        verifier_kwargs: Free,
         max_turns: i64,
         correction_prompt_template: Option<String>,
     },
     Terminate {
         status: Choice<TerminateStatus>,
-        result: Map<String, Value>,
+        result: Free,
         reason: String,
     },
     ChildWorkflow {
@@ -88,8 +88,8 @@ pub enum Kind {
 #[derive(Debug, Serialize)]
 pub struct Call {
     pub function: String,
-    pub args: Vec<Value>,
-    pub kwargs: Map<String, Value>,
+    pub args: Free,
+    pub kwargs: Free,
 }
 
 /// A branch of a multi_choice.
@@ -110,7 +110,7 @@ pub struct Content<'a> {
 pub struct Child {
     pub workflow_name: String,
     /// An object, or text whose templates make one.
-    pub inputs: Value,
+    pub inputs: Free,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -133,11 +133,13 @@ impl Kind {
     ///
     /// # Errors
     /// 22023: `Unknown operator type: X`, or the field and its rule.
-    pub(super) fn read(fields: &Fields, path: &str, reader: &mut Reader) -> Result<Self> {
+    pub(super) fn read(fields: &Fields, path: &str, reader: &mut Reader<'_>) -> Result<Self> {
         let unknown = |name: &str| fields.broken(format!("Unknown operator type: {name}"));
         Ok(match fields.get("operator_type") {
-            None | Some(Value::Null) => return Err(unknown("None")),
-            Some(Value::String(name)) => match &**name {
+            None => return Err(unknown("None")),
+            Some(value) if is_null(value) => return Err(unknown("None")),
+            Some(value) if !value.get().starts_with('"') => return Err(unknown(&written(value))),
+            Some(_) => match &*fields.required("operator_type")? {
                 "task" => Self::Task(Call::read(fields)?),
                 "activity" => Self::Activity(Call::read(fields)?),
                 "condition" => Self::Condition {
@@ -194,26 +196,27 @@ impl Kind {
                     children: children(fields)?,
                     timeout_seconds: fields.seconds("timeout_seconds")?,
                 },
-                other => return Err(unknown(other)),
+                other => return Err(unknown(&cut(other))),
             },
-            Some(other) => return Err(unknown(&shown(other))),
         })
     }
 
-    fn multi_choice(fields: &Fields, path: &str, reader: &mut Reader) -> Result<Self> {
-        fields.get("branches").ok_or_else(|| fields.wrong("branches", "is required"))?;
+    fn multi_choice(fields: &Fields, path: &str, reader: &mut Reader<'_>) -> Result<Self> {
+        if fields.get("branches").is_none() {
+            return Err(fields.wrong("branches", "is required"));
+        }
         let mut branches = BTreeMap::new();
         for (name, branch) in fields.members("branches")? {
-            let place = format!("{}, branch '{name}'", fields.place);
+            let place = format!("{}, branch '{}'", fields.place, cut(&name));
             let branch = Fields::of(&place, branch)?;
             let tasks = branch.strings("tasks")?;
             let branch = Branch { condition: branch.required("condition")?, tasks };
-            branches.insert(branch_name(fields, name)?, branch);
+            branches.insert(branch_name(fields, &name)?, branch);
         }
         let branch_workflows = workflows(fields, path, reader)?;
         if let Some(name) = branch_workflows.keys().find(|name| !branches.contains_key(*name)) {
             let rule = "has a document but no condition";
-            return Err(fields.broken(format!("branch '{name}' {rule}")));
+            return Err(fields.broken(format!("branch '{}' {rule}", cut(name))));
         }
         let minimum_branches = fields.integer("minimum_branches", 1)?;
         if minimum_branches < 0 {
@@ -288,30 +291,32 @@ impl Call {
     fn read(fields: &Fields) -> Result<Self> {
         Ok(Self {
             function: fields.required("function")?,
-            args: fields.array("args")?.to_vec(),
+            args: fields.free_array("args")?,
             kwargs: fields.object("kwargs")?,
         })
     }
 }
 
 fn cases(fields: &Fields) -> Result<BTreeMap<String, String>> {
-    let wrong = || fields.wrong("cases", "must map texts to ids of tasks");
-    let case = |(text, target): (&String, &Value)| {
-        Ok((text.clone(), target.as_str().ok_or_else(wrong)?.to_owned()))
+    let case = |(text, target): (String, &RawValue)| match serde_json::from_str(target.get()) {
+        Ok(target) => Ok((text, target)),
+        Err(_) => Err(fields.wrong("cases", "must map texts to ids of tasks")),
     };
-    fields.members("cases")?.map(case).collect()
+    fields.members("cases")?.into_iter().map(case).collect()
 }
 
 /// Text or a number of seconds. What is a duration gets the form that the exporter writes.
 fn wait_for(fields: &Fields) -> Result<String> {
-    let (text, seconds) = match fields.get("wait_for") {
-        Some(Value::Number(number)) => (number.to_string(), Number::parse(number.as_str())),
-        Some(Value::String(text)) => match Number::parse(text) {
-            Some(number) => (text.clone(), Some(number)),
-            None => (text.clone(), duration::parse_iso(text.trim()).map(Number::Float)),
-        },
-        Some(_) => return Err(fields.wrong("wait_for", "must be a string")),
-        None => return Err(fields.wrong("wait_for", "is required")),
+    let number = fields.get("wait_for").map(RawValue::get);
+    let number = number.filter(|text| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
+    let (text, seconds) = match number {
+        Some(number) => (number.to_owned(), Number::parse(number)),
+        None => {
+            let text = fields.required("wait_for")?;
+            let number = Number::parse(&text);
+            let seconds = number.or_else(|| duration::parse_iso(text.trim()).map(Number::Float));
+            (text, seconds)
+        }
     };
     let seconds = seconds.map(Number::to_f64).and_then(duration::bounded);
     Ok(seconds.map_or(text, duration::canonical))
@@ -329,9 +334,8 @@ fn branches(fields: &Fields) -> Result<BTreeMap<String, Vec<String>>> {
     let wrong = || fields.wrong("branches", "must map names to arrays of ids of tasks");
     let mut branches = BTreeMap::new();
     for (name, ids) in fields.members("branches")? {
-        let ids = ids.as_array().ok_or_else(wrong)?.iter();
-        let ids: Option<Vec<String>> = ids.map(|id| id.as_str().map(str::to_owned)).collect();
-        branches.insert(branch_name(fields, name)?, ids.ok_or_else(wrong)?);
+        let ids: Vec<String> = serde_json::from_str(ids.get()).map_err(|_| wrong())?;
+        branches.insert(branch_name(fields, &name)?, ids);
     }
     Ok(branches)
 }
@@ -339,24 +343,24 @@ fn branches(fields: &Fields) -> Result<BTreeMap<String, Vec<String>>> {
 fn workflows(
     fields: &Fields,
     path: &str,
-    reader: &mut Reader,
+    reader: &mut Reader<'_>,
 ) -> Result<BTreeMap<String, Document>> {
     let mut documents = BTreeMap::new();
     for (name, document) in fields.members("branch_workflows")? {
         let document = reader.branch(document, &format!("{path}.{name}/"))?;
-        documents.insert(branch_name(fields, name)?, document);
+        documents.insert(branch_name(fields, &name)?, document);
     }
     Ok(documents)
 }
 
-fn body(fields: &Fields, path: &str, reader: &mut Reader) -> Result<Vec<Step>> {
+fn body(fields: &Fields, path: &str, reader: &mut Reader<'_>) -> Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     let mut ids = std::collections::BTreeSet::new();
     let path = format!("{path}[]/");
     for value in fields.array("loop_body")? {
         let step = reader.step(value, &path, None)?;
         if !ids.insert(step.task_id.clone()) {
-            let twice = format!("loop_body holds the task '{}' twice", step.task_id);
+            let twice = format!("loop_body holds the task '{}' twice", cut(&step.task_id));
             return Err(fields.broken(twice));
         }
         steps.push(step);
@@ -367,16 +371,16 @@ fn body(fields: &Fields, path: &str, reader: &mut Reader) -> Result<Vec<Step>> {
 fn children(fields: &Fields) -> Result<BTreeMap<String, Child>> {
     let mut children = BTreeMap::new();
     for (name, child) in fields.members("children")? {
-        let place = format!("{}, child '{name}'", fields.place);
+        let place = format!("{}, child '{}'", fields.place, cut(&name));
         let child = Fields::of(&place, child)?;
-        let inputs = match child.get("inputs") {
-            None | Some(Value::Null) => Value::Object(Map::new()),
-            Some(inputs @ (Value::Object(_) | Value::String(_))) => inputs.clone(),
-            Some(_) => return Err(broken(&place, "inputs must be an object")),
-        };
+        let inputs = child.get("inputs").filter(|inputs| !is_null(inputs));
+        if inputs.is_some_and(|inputs| !inputs.get().starts_with(['{', '"'])) {
+            return Err(broken(&place, "inputs must be an object"));
+        }
+        let inputs = Free::of(inputs, "{}");
         let workflow_name = child.required("workflow_name")?;
         let version = child.nullable("version")?;
-        children.insert(branch_name(fields, name)?, Child { workflow_name, inputs, version });
+        children.insert(branch_name(fields, &name)?, Child { workflow_name, inputs, version });
     }
     Ok(children)
 }

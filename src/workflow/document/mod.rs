@@ -16,15 +16,18 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
+use super::bounds::Check;
 use super::guard::Guard;
 use super::policy::{BreakerPolicy, RetryPolicy, TimeoutPolicy};
 use super::program::{DeadlineAction, TriggerRule};
 use crate::error::{Error, Result};
 
-pub use fields::{Choice, broken, place};
+pub use fields::{Choice, Free, broken, place};
+pub use hash::of as hash;
 pub use kinds::{Call, Content, Kind};
+pub use size::{check_size, too_large};
 
 /// Operators that a document may hold, repeated copies of loop bodies included.
 pub const MAX_OPERATORS: usize = 100_000;
@@ -41,8 +44,8 @@ pub struct Document {
     pub name: String,
     pub version: String,
     pub description: String,
-    pub tasks: BTreeMap<String, Step>,
-    pub variables: Map<String, Value>,
+    pub tasks: BTreeMap<String, Box<Step>>,
+    pub variables: Free,
     pub start_task: Option<String>,
     pub schedule: Option<String>,
     pub start_date: Option<String>,
@@ -69,7 +72,7 @@ pub struct Step {
     #[serde(serialize_with = "breaker")]
     pub circuit_breaker_policy: Option<BreakerPolicy>,
     pub idempotency_key: Option<String>,
-    pub metadata: Map<String, Value>,
+    pub metadata: Free,
     pub description: String,
     pub result_key: Option<String>,
     pub on_success_task_id: Option<String>,
@@ -86,7 +89,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Checked {
     pub guard: Guard,
-    written: Value,
+    written: Box<RawValue>,
 }
 
 impl Serialize for Checked {
@@ -117,31 +120,44 @@ fn breaker<S: Serializer>(
 }
 
 impl Document {
-    /// Reads a document.
+    /// Reads a document from its JSON text; asks before each operator whether to go on.
     ///
     /// # Errors
     /// 22023 with the task, the field and the rule for everything that HIGHWAY 1, 2, 6 and 9 say a
-    /// field must be, and for documents beyond the limits of this module and of `bounds`.
-    pub fn read(value: &Value) -> Result<Self> {
-        size::check(value)?;
-        read::Reader::default().document(value)
+    /// field must be, and for documents beyond the limits of this module; 54000 for more text or
+    /// values than `bounds` allows; what `check` says.
+    pub fn read(text: &str, check: Check) -> Result<Self> {
+        size::check(text)?;
+        Self::unpack(text, check)
     }
 
-    /// As [`Document::read`], for a document that may be in its canonical form already.
+    /// As [`Document::read`], for a document that may be in its canonical form already, which is
+    /// larger.
     ///
     /// # Errors
     /// As [`Document::read`].
-    pub fn read_canonical(value: &Value) -> Result<Self> {
-        size::check_canonical(value)?;
-        read::Reader::default().document(value)
+    pub fn read_canonical(text: &str, check: Check) -> Result<Self> {
+        size::check_canonical(text)?;
+        Self::unpack(text, check)
     }
 
-    /// The document in its canonical form: every field with its value or default, nothing else.
+    fn unpack(text: &str, check: Check) -> Result<Self> {
+        let value: &RawValue = serde_json::from_str(text)
+            .map_err(|error| broken("the workflow", format!("cannot be read: {error}")))?;
+        read::Reader::new(check).document(value)
+    }
+
+    /// The JSON text of the document in its canonical form: every field with its value or default,
+    /// nothing else.
+    ///
+    /// The form keeps numbers in free JSON (arguments, variables, ...) as they were written,
+    /// because a worker may tell `3.0` from `3`; the hash does not tell them apart, because
+    /// databases and YAML libraries write one number in several ways.
     ///
     /// # Errors
     /// XX001; none is known.
-    pub fn canonical(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|error| Error::Corrupt {
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::Corrupt {
             what: format!("the workflow's document cannot be written: {error}"),
         })
     }
@@ -153,7 +169,7 @@ impl Step {
     pub fn is_copy_of(&self, other: &Self) -> bool {
         let written = |step: &Self| {
             serde_json::to_value(step).ok().map(|mut value| {
-                if let Value::Object(fields) = &mut value {
+                if let serde_json::Value::Object(fields) = &mut value {
                     fields.remove("dependencies");
                     fields.remove("is_internal_parallel_task");
                 }
@@ -165,15 +181,9 @@ impl Step {
 }
 
 /// A raw document's canonical form, and the SHA-256 of its content in hexadecimal.
-///
-/// The form keeps numbers in free JSON (arguments, variables, ...) as they were written, because a
-/// worker may tell `3.0` from `3`; the hash does not tell them apart, because databases and YAML
-/// libraries write one number in several ways.
-///
-/// # Errors
-/// As [`Document::read`].
-pub fn canonical(raw: &Value) -> Result<(Value, String)> {
-    let document = Document::read(raw)?.canonical()?;
-    let hash = hash::of(&document);
-    Ok((document, hash))
+#[cfg(test)]
+pub fn canonical(raw: &serde_json::Value) -> Result<(serde_json::Value, String)> {
+    let text = Document::read(&raw.to_string(), &|| Ok(()))?.to_text()?;
+    let hash = hash(&text, &|| Ok(()))?;
+    Ok((serde_json::from_str(&text).unwrap(), hash))
 }

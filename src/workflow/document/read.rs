@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::fields::{Fields, broken, place};
+use super::fields::{Choice, Fields, broken, is_null, place, read};
 use super::{Checked, Document, Kind, MAX_ID, MAX_NAME, MAX_OPERATORS, Step};
 use crate::error::Result;
+use crate::workflow::bounds::Check;
 use crate::workflow::datetime;
 use crate::workflow::guard::Guard;
 use crate::workflow::policy::{BreakerPolicy, RetryPolicy, TimeoutPolicy};
@@ -25,13 +27,18 @@ const ACTIONS: &[(&str, DeadlineAction)] =
     &[("fail", DeadlineAction::Fail), ("cancel", DeadlineAction::Cancel)];
 
 /// Reads one document; counts its operators.
-#[derive(Default)]
-pub struct Reader {
+pub struct Reader<'c> {
     operators: usize,
+    check: Check<'c>,
 }
 
-impl Reader {
-    pub fn document(&mut self, value: &Value) -> Result<Document> {
+impl<'c> Reader<'c> {
+    /// A reader that asks before each operator whether to go on.
+    pub fn new(check: Check<'c>) -> Self {
+        Self { operators: 0, check }
+    }
+
+    pub fn document(&mut self, value: &RawValue) -> Result<Document> {
         let fields = Fields::of("the workflow", value)?;
         let name = fields.required("name")?;
         if !is_name(&name) {
@@ -90,12 +97,13 @@ impl Reader {
 
     /// Reads a branch's document. Only its tasks, variables and default retry policy mean anything;
     /// other fields are kept as far as they are of their type, and never refused.
-    pub fn branch(&mut self, value: &Value, path: &str) -> Result<Document> {
+    pub fn branch(&mut self, value: &RawValue, path: &str) -> Result<Document> {
         let of = place(path.trim_end_matches('/'));
         let fields = Fields::of(&of, value)?;
         let text = |field, default| fields.text_or(field, default).unwrap_or_default();
         let nullable = |field| fields.nullable(field).unwrap_or_default();
         let flag = |field| fields.flag(field).unwrap_or_default();
+        let (name, value) = ACTIONS[0];
         let action = fields.choice("deadline_action", ACTIONS);
         Ok(Document {
             name: text("name", ""),
@@ -112,34 +120,33 @@ impl Reader {
             max_active_runs: fields.integer("max_active_runs", 1).unwrap_or(1),
             default_retry_policy: policy(&fields, "default_retry_policy", RetryPolicy::parse)?,
             deadline_seconds: fields.seconds("deadline_seconds").unwrap_or_default(),
-            deadline_action: match action {
-                Ok(action) => action,
-                Err(_) => Fields::of(&of, &json!({}))?.choice("deadline_action", ACTIONS)?,
-            },
+            deadline_action: action.unwrap_or(Choice { name, value }),
         })
     }
 
-    fn tasks(&mut self, fields: &Fields, path: &str) -> Result<BTreeMap<String, Step>> {
+    fn tasks(&mut self, fields: &Fields, path: &str) -> Result<BTreeMap<String, Box<Step>>> {
         let mut tasks = BTreeMap::new();
         for (id, value) in fields.members("tasks")? {
-            let step = self.step(value, path, Some(id))?;
-            tasks.insert(id.clone(), step);
+            let step = self.step(value, path, Some(&id))?;
+            tasks.insert(id, Box::new(step));
         }
         Ok(tasks)
     }
 
     /// Reads an operator that stands under a key, or in a loop's body.
-    pub fn step(&mut self, value: &Value, path: &str, key: Option<&str>) -> Result<Step> {
+    pub fn step(&mut self, value: &RawValue, path: &str, key: Option<&str>) -> Result<Step> {
+        (self.check)()?;
         self.operators += 1;
         if self.operators > MAX_OPERATORS {
             let rule = format!("must have at most {MAX_OPERATORS} operators");
             return Err(broken("the workflow", format!("{rule}, repeated loop bodies included")));
         }
-        let id = key.or_else(|| value.get("task_id")?.as_str()).unwrap_or("?");
-        let path = format!("{path}{id}");
-        let of = place(&path);
-        let fields = Fields::of(&of, value)?;
+        let unnamed = place(&format!("{path}{}", key.unwrap_or("?")));
+        let mut fields = Fields::of(&unnamed, value)?;
         let task_id = fields.required("task_id")?;
+        let path = format!("{path}{}", key.unwrap_or(&task_id));
+        let of = place(&path);
+        fields.place = &of;
         if key.is_some_and(|key| key != task_id) {
             return Err(fields.wrong("task_id", "must be the key that the task stands under"));
         }
@@ -162,8 +169,8 @@ impl Reader {
             on_failure_task_id: fields.nullable("on_failure_task_id")?,
             is_internal_loop_task: fields.flag("is_internal_loop_task")?,
             is_internal_parallel_task: fields.flag("is_internal_parallel_task")?,
-            preconditions: guards(&fields, "preconditions")?,
-            postconditions: guards(&fields, "postconditions")?,
+            preconditions: self.guards(&fields, "preconditions")?,
+            postconditions: self.guards(&fields, "postconditions")?,
             task_id,
             kind,
         };
@@ -176,6 +183,16 @@ impl Reader {
         }
         step.check(&fields)?;
         Ok(step)
+    }
+
+    /// A pattern in a guard may take milliseconds to compile.
+    fn guards(&self, fields: &Fields, field: &str) -> Result<Vec<Checked>> {
+        let mut guards = Vec::new();
+        for value in fields.array(field)? {
+            (self.check)()?;
+            guards.push(guard(fields, field, &read(fields.place, value)?)?);
+        }
+        Ok(guards)
     }
 }
 
@@ -204,26 +221,27 @@ fn policy<T>(
     parse: impl Fn(&Value) -> std::result::Result<T, String>,
 ) -> Result<Option<T>> {
     match fields.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => parse(value).map(Some).map_err(|rule| fields.broken(rule)),
+        None => Ok(None),
+        Some(value) if is_null(value) => Ok(None),
+        Some(value) => {
+            let value: Value = read(fields.place, value)?;
+            parse(&value).map(Some).map_err(|rule| fields.broken(rule))
+        }
     }
 }
 
-fn guards(fields: &Fields, field: &str) -> Result<Vec<Checked>> {
-    let guard = |value: &Value| {
-        let guard =
-            Guard::parse(value).map_err(|rule| fields.broken(format!("{field}: {rule}")))?;
-        let of = |field| value.get(field).unwrap_or(&Value::Null);
-        let message = value.get("message").and_then(Value::as_str).unwrap_or_default();
-        let written = json!({
-            "variable": of("variable"),
-            "check": of("check"),
-            "value": of("value"),
-            "message": message,
-        });
-        Ok(Checked { guard, written })
-    };
-    fields.array(field)?.iter().map(guard).collect()
+fn guard(fields: &Fields, field: &str, value: &Value) -> Result<Checked> {
+    let guard = Guard::parse(value).map_err(|rule| fields.broken(format!("{field}: {rule}")))?;
+    let of = |field| value.get(field).unwrap_or(&Value::Null);
+    let message = value.get("message").and_then(Value::as_str).unwrap_or_default();
+    let written = to_raw_value(&json!({
+        "variable": of("variable"),
+        "check": of("check"),
+        "value": of("value"),
+        "message": message,
+    }));
+    let written = written.map_err(|error| fields.broken(error))?;
+    Ok(Checked { guard, written })
 }
 
 fn is_name(text: &str) -> bool {

@@ -281,7 +281,8 @@ version: 2.0.0
             },
         },
     });
-    assert_eq!(hash(&yaml::to_json(text).unwrap()), hash(&json));
+    let read = yaml::to_json(text, &|| Ok(())).unwrap();
+    assert_eq!(hash(&serde_json::from_str(&read).unwrap()), hash(&json));
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn the_canonical_form_of_the_largest_documents_is_read_again() {
     }
     let deepest = with(json!({"args": [value]}));
     let (document, _) = canonical(&deepest).unwrap();
-    assert!(Document::read_canonical(&document).is_ok());
+    assert!(Document::read_canonical(&document.to_string(), &|| Ok(())).is_ok());
     let error = canonical(&with(json!({"args": [[document["tasks"]["x"]["args"]]]}))).unwrap_err();
     assert!(error.to_string().contains("must have at most 100 levels of nesting"), "{error}");
     // Far more than twice its size once the defaults are filled in.
@@ -303,7 +304,7 @@ fn the_canonical_form_of_the_largest_documents_is_read_again() {
         })
         .collect();
     let (document, _) = canonical(&json!({"name": "w", "tasks": short})).unwrap();
-    assert!(Document::read_canonical(&document).is_ok());
+    assert!(Document::read_canonical(&document.to_string(), &|| Ok(())).is_ok());
     let huge = with(json!({"description": "x".repeat(17 << 20)}));
-    assert!(canonical(&huge).unwrap_err().to_string().contains("at most 16777216 bytes"));
+    assert!(canonical(&huge).unwrap_err().to_string().contains("at most 4194304 bytes"));
 }

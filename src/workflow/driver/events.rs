@@ -17,6 +17,7 @@ use crate::pg::lock::{self, EventSide};
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session};
 use crate::queue::QueueName;
+use crate::workflow::bounds::cut;
 use crate::workflow::json::Json;
 use crate::workflow::records::StepKey;
 use crate::workflow::stimulus::Stimulus;
@@ -111,7 +112,8 @@ pub fn arrived(
         for row in session.run_latest(&EMITTED, queue, params![names])? {
             let name: String = row.need(0)?;
             if !emitted.contains_key(&name) {
-                return Err(Error::Serialization { what: format!("event \"{name}\" was emitted") });
+                let what = format!("event \"{}\" was emitted", cut(&name));
+                return Err(Error::Serialization { what });
             }
         }
     }

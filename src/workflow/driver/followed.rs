@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::view::View;
 use super::{Drive, direct, inbox, load, lock, rows, turn};
 use crate::error::{Error, Result};
+use crate::json::MAX_LEVELS;
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp};
@@ -81,7 +82,7 @@ impl Held<'_> {
 /// Completes a run whose task steps follow, and moves their runs on. False when none do.
 ///
 /// # Errors
-/// As complete_run for any task.
+/// As complete_run for any task; 22023 for a payload of more than `MAX_LEVELS` levels.
 pub fn complete(
     session: &Session,
     queue: &QueueName,
@@ -89,10 +90,11 @@ pub fn complete(
     payload: Option<Jsonb>,
 ) -> Result<bool> {
     let Some(held) = take(session, queue, run)? else { return Ok(false) };
+    let result = payload.map_or_else(Json::null, rows::of_jsonb);
+    result.check("p_state, the result of a workflow's step,", MAX_LEVELS)?;
     if !task::complete(session, queue, run, payload)? {
         return late(session, queue, run).map(|()| true);
     }
-    let result = payload.map_or_else(Json::null, rows::of_jsonb);
     let (ended, attempts) = (vec![held.task], natural(held.attempts));
     held.tell(
         session,
@@ -106,7 +108,7 @@ pub fn complete(
 /// Fails a run whose task steps follow, and moves their runs on.
 ///
 /// # Errors
-/// As fail_run for any task.
+/// As fail_run for any task; 22023 for a reason of more than `MAX_LEVELS` levels.
 pub fn fail(
     session: &Session,
     queue: &QueueName,
@@ -117,6 +119,9 @@ pub fn fail(
     let Some(held) = take(session, queue, run)? else {
         return Err(lease::refusal(session, queue, run)?);
     };
+    if let Some(reason) = reason {
+        rows::of_jsonb(reason).check("p_reason, the error of a workflow's step,", MAX_LEVELS)?;
+    }
     let Some(attempt) = task::fail(session, queue, run, reason, retry_at)? else {
         return late(session, queue, run);
     };

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,6 +22,7 @@ use crate::pg::row::Rows;
 use crate::pg::{Jsonb, Row, Session};
 use crate::queue::QueueName;
 use crate::task::followed::Attempt;
+use crate::workflow::bounds::cut;
 use crate::workflow::json::Json;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey};
@@ -141,7 +144,7 @@ pub fn put_event(
         let all = session.run_latest(&WAITERS, &Own, params![queue.as_str(), name])?;
         if count(seen)? != count(all)? {
             return Err(Error::Serialization {
-                what: format!("a step began or ceased to wait for event \"{name}\""),
+                what: format!("a step began or ceased to wait for event \"{}\"", cut(name)),
             });
         }
     }
@@ -243,11 +246,9 @@ fn read(drive: &mut Drive, run: Uuid, kind: &str, step: Option<StepKey>, row: &R
         "emit" => {
             let queue = view.queue.clone();
             let payload = payload()?;
-            let value = payload.value()?;
-            let name = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let body = value.get("payload").unwrap_or(&Value::Null).to_string();
+            let emit: Emit = left(payload.text())?;
             drive.holds_events = true;
-            events::emit_now(drive, &queue, &[(&name, &body)])?;
+            events::emit_now(drive, &queue, &[(&emit.name, emit.payload.get())])?;
         }
         _ => {}
     }
@@ -255,13 +256,30 @@ fn read(drive: &mut Drive, run: Uuid, kind: &str, step: Option<StepKey>, row: &R
 }
 
 fn attempt(step: StepKey, payload: &Json) -> Result<Stimulus> {
-    let value = payload.value()?;
-    let attempts = value.get("attempts").and_then(Value::as_u64).unwrap_or_default();
-    Ok(Stimulus::AttemptFailed {
-        step,
-        error: Json::from_value(value.get("error").cloned().unwrap_or(Value::Null)),
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        last: false,
+    let Failed { error, attempts } = left(payload.text())?;
+    let error = Json::from_text(error.get().to_owned());
+    Ok(Stimulus::AttemptFailed { step, error, attempts, last: false })
+}
+
+/// What [`put_emit`] leaves. The payload may have any number of levels.
+#[derive(Deserialize)]
+struct Emit<'a> {
+    name: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// What [`put_attempt`] leaves, likewise.
+#[derive(Deserialize)]
+struct Failed<'a> {
+    #[serde(borrow)]
+    error: &'a RawValue,
+    attempts: u32,
+}
+
+fn left<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::Corrupt {
+        what: format!("what was left to a workflow run cannot be read: {error}"),
     })
 }
 

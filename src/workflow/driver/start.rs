@@ -13,6 +13,7 @@ use crate::pg::{Jsonb, Session, catalog};
 use crate::queue::QueueName;
 use crate::queue::access::{self, Needs};
 use crate::workflow::advance::takes_items;
+use crate::workflow::bounds::cut;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::options::StartOptions;
@@ -203,7 +204,9 @@ fn same_key(session: &Session, name: &str, key: &str) -> Result<Uuid> {
         }
         None => Err(Error::Serialization {
             what: format!(
-                "a run of workflow \"{name}\" with idempotency key \"{key}\" was created"
+                "a run of workflow \"{}\" with idempotency key \"{}\" was created",
+                cut(name),
+                cut(key)
             ),
         }),
     }
@@ -269,13 +272,13 @@ pub fn add_items(
     // What was left for the tree comes first: the step may have ended.
     drive.work_off()?;
     let wrong = |rule: &str| Error::WrongState {
-        what: format!("Step \"{path}\" of workflow run \"{run}\""),
+        what: format!("Step \"{}\" of workflow run \"{run}\"", cut(path)),
         rule: rule.to_owned(),
         hint: None,
     };
     let view = drive.view(run)?;
     let Some(step) = find(view, path)? else {
-        return Err(Error::NotFound { what: "Step", id: path.to_owned(), queue: None });
+        return Err(Error::NotFound { what: "Step", id: cut(path), queue: None });
     };
     let program = Rc::clone(&view.program);
     let record = view.step(step)?;

@@ -4,8 +4,17 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::to_json;
+use crate::error::Error;
 use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT};
+
+/// What is read, or the message of the error without the argument's name.
+fn to_json(text: &str) -> Result<Value, String> {
+    let json = super::to_json(text, &|| Ok(())).map_err(|error| {
+        let message = error.to_string();
+        message.strip_prefix("p_definition ").unwrap_or(&message).to_owned()
+    })?;
+    Ok(serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}")))
+}
 
 #[rustfmt::skip]
 const SCALARS: &[(&str, Option<&str>)] = &[
@@ -244,12 +253,12 @@ fn expansion_is_bounded() {
     };
     assert!(to_json(&laughs(3)).is_ok());
     let error = to_json(&laughs(9)).unwrap_err();
-    assert!(error.contains("more than 1000000 values"), "{error}");
+    assert!(error.contains("at most 100000 values"), "{error}");
     let big = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 20].join(", "));
-    assert!(to_json(&big).unwrap_err().contains("more than 16777216 bytes"));
+    assert!(to_json(&big).unwrap_err().contains("at most 4194304 bytes"));
     let anchors: String = (0..90).map(|level| format!("&a{level} [")).collect();
-    let nested = format!("{anchors}{}{}", "x,".repeat(100_000), "]".repeat(90));
-    assert!(to_json(&nested).unwrap_err().contains("anchoring values produces more than"));
+    let nested = format!("{anchors}{}{}", "x,".repeat(90_000), "]".repeat(90));
+    assert!(to_json(&nested).unwrap_err().contains("bytes with anchors"));
     // Each level holds the one before: deep by aliases alone.
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for level in 1..200 {
@@ -271,6 +280,30 @@ fn nesting_and_size_are_bounded() {
         assert!(to_json(&text).is_err());
     }
     assert!(to_json(&" ".repeat(MAX_DOCUMENT + 1)).unwrap_err().contains("at most"));
+    let list = |values: usize| format!("a: [{}x]", "x,".repeat(values - 3));
+    assert!(to_json(&list(100_000)).is_ok());
+    assert!(to_json(&list(100_001)).unwrap_err().contains("at most 100000 values"));
+    // As a key it would be, all tokens of it are kept until its end is seen.
+    let pairs = format!("{{{}a: b}}", "a: b, ".repeat(60_000));
+    assert!(to_json(&pairs).unwrap_err().contains("at most 250000 tokens"));
+    assert!(to_json(&format!("x: {}", pairs.replace("a: b, ", "a: b,\n "))).is_ok());
+}
+
+#[test]
+fn reading_ends_when_the_call_is_to_end() {
+    let asked = std::cell::Cell::new(0);
+    let check = || {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            1..20 => Ok(()),
+            _ => Err(Error::Corrupt { what: "cancelled".to_owned() }),
+        }
+    };
+    for text in ["a: b\n".repeat(40_000), format!("a: \"{}\"", "x".repeat(400_000))] {
+        asked.set(0);
+        let error = super::to_json(&text, &check).unwrap_err();
+        assert_eq!((error.to_string().as_str(), asked.get()), ("cancelled", 20));
+    }
 }
 
 proptest! {

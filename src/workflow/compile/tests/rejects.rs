@@ -285,5 +285,5 @@ fn deep_and_tangled_documents_are_refused() {
     let mut lines = format!("s: !{}", cases.join(","));
     cases.iter().for_each(|id| lines += &format!("; {id}: s"));
     (0..1500).for_each(|at| lines += &format!("; n{at}: s"));
-    assert!(refusal(tasks(&lines)).contains("has too many dependencies: at most 2000000"));
+    assert!(refusal(tasks(&lines)).contains("has too many dependencies: at most 500000"));
 }
