@@ -200,7 +200,7 @@ pub(super) fn type_of(table: pg_sys::Oid, column: &str) -> Result<Option<pg_sys:
 ///
 /// # Errors
 /// None: Postgres has room for what is registered here.
-pub(super) fn on_change(f: fn(Option<pg_sys::Oid>)) -> Result<()> {
+pub(super) fn on_change(f: Listener) -> Result<()> {
     LISTENERS.with_borrow_mut(|listeners| listeners.push(f));
     listen()
 }
