@@ -2,6 +2,7 @@
 cost of memory, of other steps or of the queue."""
 
 import json
+import uuid
 
 import psycopg
 import pytest
@@ -193,13 +194,15 @@ def test_documents_beyond_a_limit_are_refused(conn, queue):
 
 
 def test_the_right_to_register_comes_first(conn, queue, connect):
-    role = unique("role")
+    role = f"role_{uuid.uuid4().hex[:8]}"
     conn.execute(f"create role {role}")
     conn.execute(f"grant usage on schema absurd to {role}")
     other = connect()
     other.execute(f"set role {role}")
     refused(other, "42501", YAML, "not: [yaml", None)
     refused(other, "42501", REGISTER, '{"name": "%s"}' % ("x" * (5 << 20)), None)
+    conn.execute(f"drop owned by {role}")
+    conn.execute(f"drop role {role}")
 
 
 @pytest.mark.parametrize("shape", ["wide", "routers", "guards"])
