@@ -1,7 +1,7 @@
 //! Durable queues, tasks and workflow runs inside PostgreSQL.
 //!
 //! One way through the house: `api` -> `workflow` -> `task`, `event`, `checkpoint`, `maintenance`
-//! -> `queue` -> `pg`. `error`, `time` and the pure files (state, backoff, options, status, name)
+//! -> `queue` -> `pg`. `error`, `time`, `unknown` and the pure files (state, backoff, options, status, name)
 //! lie below all and know nothing of Postgres. Neither do the language of workflow documents, their
 //! compiler and their interpreter, which `workflow::driver` connects with the tables.
 
@@ -28,6 +28,7 @@ mod pg;
 mod queue;
 mod task;
 mod time;
+mod unknown;
 mod workflow;
 
 pg_module_magic!(name, version);

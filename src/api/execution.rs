@@ -2,11 +2,10 @@
 
 use pgrx::prelude::*;
 
-use super::{optional_queue, required};
+use super::{optional_queue, required, warn_of};
 use crate::error::Error;
 use crate::pg::trigger::{Fired, Version};
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
-use crate::task::unknown;
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
 use crate::workflow::registry::{self, Registered, Stored};
@@ -153,7 +152,7 @@ fn start_workflow(
             Some(options) => StartOptions::parse(&options.to_text())?,
             None => StartOptions::default(),
         };
-        unknown::warn(&options.unknown)?;
+        warn_of(&options.unknown)?;
         start::run(session, name, p_workflow_version, inputs, p_queue_name, &options)
     });
     Uuid::from_bytes(id.into_bytes())

@@ -19,4 +19,3 @@ pub mod spawn;
 pub mod state;
 pub mod steps;
 pub mod sweep;
-pub mod unknown;

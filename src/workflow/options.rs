@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result, check_size};
-use crate::task::unknown::{self, Unknown};
+use crate::unknown::{self, Unknown};
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone, and listed.

@@ -27,7 +27,7 @@ mod walk;
 
 pub use hold::Tid;
 pub use index::{Key, Which};
-pub use parts::Parts;
+pub use parts::{Parts, count as count_parts};
 pub use rows::Change;
 pub use scan::Scan;
 pub(super) use table::Tables;
