@@ -2,13 +2,13 @@
 
 use pgrx::prelude::*;
 
-use super::required;
+use super::{required, warn_of};
 use crate::error::{Error, Result};
 use crate::event::check_name;
 use crate::pg::value::JsonbArray;
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
 use crate::queue::{QueueName, access};
-use crate::task::{batch, unknown};
+use crate::task::batch;
 use crate::workflow::{link, work};
 
 /// Spawns many tasks.
@@ -25,7 +25,7 @@ fn spawn_tasks(
         access::require(&queue, &access::SPAWN)?;
         let json = required(p_tasks, batch::TASKS)?;
         let items = batch::parse(&json.to_text())?;
-        items.iter().try_for_each(|item| unknown::warn(&item.options.unknown))?;
+        items.iter().try_for_each(|item| warn_of(&item.options.unknown))?;
         let links = items
             .iter()
             .enumerate()

@@ -2,14 +2,13 @@
 
 use pgrx::prelude::*;
 
-use super::{optional_queue, required};
+use super::{optional_queue, required, warn_of};
 use crate::error::Error;
 use crate::json::{self, MAX_LEVELS};
 use crate::pg::json::Measure;
 use crate::pg::trigger::{Fired, Version, When};
 use crate::pg::{Jsonb, Timestamp, Uuid, call, catalog};
 use crate::queue::access;
-use crate::task::unknown;
 use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
 use crate::workflow::document::check_size;
 use crate::workflow::driver::{due, schedules, start};
@@ -166,7 +165,7 @@ fn start_workflow(
             Some(options) => StartOptions::parse(&options.to_text())?,
             None => StartOptions::default(),
         };
-        unknown::warn(&options.unknown)?;
+        warn_of(&options.unknown)?;
         start::run(session, name, p_workflow_version, inputs, p_queue_name, &options)
     });
     Uuid::from_bytes(id.into_bytes())

@@ -22,11 +22,18 @@ mod workflow;
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
+use crate::pg::ereport;
 use crate::queue::QueueName;
+use crate::unknown::Unknown;
 
 /// The value of an argument that must have one.
 fn required<T>(value: Option<T>, argument: impl Into<Cow<'static, str>>) -> Result<T> {
     value.ok_or_else(|| Error::null(argument))
+}
+
+/// Names members of options that nobody reads in a warning each, once a session.
+fn warn_of(found: &[Unknown]) -> Result<()> {
+    found.iter().try_for_each(|unknown| ereport::warn_once(&unknown.to_string()))
 }
 
 /// A queue that may be left out, which means all.

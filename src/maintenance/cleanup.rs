@@ -62,7 +62,7 @@ pub fn tasks(session: &Session, queue: &QueueName, batch: Batch) -> Result<i32> 
 
 /// Blocks beyond which a cleanup looks at what it has passed over, and that each task adds.
 const BLOCKS: i64 = 1000;
-const BLOCKS_EACH: i64 = 100;
+const BLOCKS_EACH: i64 = 30;
 
 /// How many were removed, and when the last candidate had ended.
 fn by_statement(

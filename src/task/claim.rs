@@ -137,11 +137,14 @@ fn in_front(
         }
         // The week of the next run is found by a look, as long as the one before has led to any.
         let looks = !looked || (ended.before_another_week && claimed.len() > before);
-        if !looks || !front.look_again(session, queue)? {
-            if ended.before_another_week {
+        match if looks { front.look_again(session, queue)? } else { Some(false) } {
+            Some(true) => {}
+            // Nothing is known of other weeks, or they cannot be had by themselves.
+            Some(false) if ended.before_another_week || (!looked && front.is_of_weeks()) => {
                 front.hand_out(session, queue, give, true, &mut claimed)?;
+                break;
             }
-            break;
+            _ => break,
         }
         (looked, goes_on) = (true, GoesOn::default());
     }

@@ -23,4 +23,3 @@ pub mod state;
 pub mod steps;
 pub mod stuck;
 pub mod sweep;
-pub mod unknown;

@@ -5,10 +5,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
-use super::unknown::{self, Unknown};
 use crate::error::{Error, Result, check_size, short};
 use crate::json;
 use crate::time::Timestamp;
+use crate::unknown::{self, Unknown};
 
 /// The options of spawn_task, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone, and listed.

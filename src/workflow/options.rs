@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::bounds::cut;
 use crate::error::{Error, Result, check_size};
 use crate::json;
-use crate::task::unknown::{self, Unknown};
+use crate::unknown::{self, Unknown};
 
 /// The options of start_workflow, checked. Members that are absent or null take their defaults;
 /// members that the engine does not know are left alone, and listed.

@@ -90,7 +90,7 @@ def test_failed_attempts_of_open_tasks_are_not_in_the_way(direct):
     cost = {}
     for queue, tasks in (("few", 0), ("many", OPEN)):
         direct.execute("select absurd.create_queue(%s)", (queue,))
-        direct.execute("select count(absurd.spawn_task(%s, 'open', '1')) from generate_series(1, %s)", (queue, tasks))
+        direct.execute("select count(*) from generate_series(1, %s::int) n, absurd.spawn_task(%s, 'open', to_jsonb(n))", (tasks, queue))
         for _ in range(ATTEMPTS if tasks else 0):
             attempt(direct, queue)
         assert direct.execute(f"select count(*) from absurd.r_{queue} where state = 'failed'").fetchone() == (tasks * ATTEMPTS,)
@@ -106,7 +106,7 @@ def test_failed_attempts_of_open_tasks_are_not_in_the_way(direct):
 
 def test_attempts_that_a_client_wrote_are_stepped_over_once(direct):
     direct.execute("select absurd.create_queue('written')")
-    direct.execute("select count(absurd.spawn_task('written', 'open', '1')) from generate_series(1, %s)", (OPEN,))
+    direct.execute("select count(*) from generate_series(1, %s::int) n, absurd.spawn_task('written', 'open', to_jsonb(n))", (OPEN,))
     direct.execute(
         """insert into absurd.r_written (run_id, task_id, attempt, state, available_at, failed_at)
            select gen_random_uuid(), task_id, -n, 'failed', now(), now() - interval '1 day'

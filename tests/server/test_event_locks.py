@@ -10,9 +10,11 @@ OTHERS = 64
 
 
 @pytest.fixture
-def queue(conn):
+def queue(conn, connect):
     conn.execute("select absurd.create_queue(%s)", (QUEUE,))
     yield conn
+    for session in connect.all:
+        session.rollback()
     conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
 
 
@@ -88,6 +90,7 @@ def test_names_that_are_held_need_no_more(queue, connect):
 
 def test_locks_of_what_was_rolled_back_do_not_count(queue, connect):
     emitter = connect(autocommit=False)
+    emitter.execute("select")
     for _ in range(3):
         with emitter.transaction() as outer:
             with emitter.transaction():
@@ -108,7 +111,7 @@ def test_locks_of_what_was_rolled_back_do_not_count(queue, connect):
 
 
 def test_who_awaits_more_keeps_emitters_out(queue, connect):
-    queue.execute("select count(absurd.spawn_task(%s, 'task', '{}')) from generate_series(1, %s)", (QUEUE, MOST + 1))
+    queue.execute("select count(*) from generate_series(1, %s::int) n, absurd.spawn_task(%s, 'task', to_jsonb(n))", (MOST + 1, QUEUE))
     runs = queue.execute("select task_id, run_id from absurd.claim_task(%s, 'worker', 600, %s)", (QUEUE, MOST + 1)).fetchall()
     awaiter = connect(autocommit=False)
     for n, (task, run) in enumerate(runs):

@@ -4,23 +4,24 @@ import psycopg
 import pytest
 
 QUEUE = "keys"
-OPTIONS = '{"idempotency_key": "the key"}'
+OPTIONS = '{"idempotency_key": "the key", "tenant_id": %s}'
 
 
 @pytest.fixture(params=["unpartitioned", "partitioned"])
-def keys(conn, request):
+def keys(conn, connect, request):
     conn.execute("select absurd.create_queue(%s, %s)", (QUEUE, request.param))
     yield conn
-    conn.rollback()
+    for session in connect.all:
+        session.rollback()
     conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
 
 
-def spawn(conn):
-    return conn.execute("select task_id, created from absurd.spawn_task(%s, 'task', '{}', %s)", (QUEUE, OPTIONS)).fetchone()
+def spawn(conn, tenant="null"):
+    return conn.execute("select task_id, created from absurd.spawn_task(%s, 'task', '{}', %s)", (QUEUE, OPTIONS % tenant)).fetchone()
 
 
-def spawn_many(conn):
-    item = '[{"task_name": "task", "options": %s}]' % OPTIONS
+def spawn_many(conn, tenant="null"):
+    item = '[{"task_name": "task", "options": %s}]' % (OPTIONS % tenant)
     return conn.execute("select task_id, created from absurd.spawn_tasks(%s, %s)", (QUEUE, item)).fetchone()
 
 
@@ -80,11 +81,11 @@ def test_what_row_security_hides_is_a_definite_error(keys, database):
         tables = keys.execute("select string_agg('absurd.' || relname, ', ') from pg_class where relname ~ '^[trcewi]_keys$'").fetchone()[0]
         keys.execute(f"grant select, insert, update, delete on {tables} to keys_tenant")
         keys.execute("alter table absurd.t_keys enable row level security")
-        keys.execute("create policy own on absurd.t_keys using (task_name <> 'task') with check (true)")
+        keys.execute("create policy own on absurd.t_keys using (tenant_id = 'mine')")
         with psycopg.connect(database, autocommit=True, user="keys_tenant") as tenant:
             for again in (spawn, spawn_many):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege) as refusal:
-                    again(tenant)
+                    again(tenant, '"mine"')
                 said = str(refusal.value)
                 assert "the key" in said and f'"{QUEUE}"' in said
                 assert str(task) not in said

@@ -84,9 +84,7 @@ def test_runs_of_other_weeks_are_found_while_others_are_under_way(year, open_ses
     assert sorted(claim(fresh, 4)) == ["of this week", "of week 3", "of week 5", "of week 7"]
 
 
-def test_higher_priorities_of_other_weeks_come_first(year):
-    spawn(year, "low")
-    year.execute("select absurd.claim_task(%s, 'worker')", (QUEUE,))
+def test_higher_priorities_come_first(year):
     for n in range(3):
         spawn(year, f"low {n}")
         spawn(year, f"high {n}", options='{"priority": 5}')

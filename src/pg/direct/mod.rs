@@ -21,7 +21,7 @@ mod usage;
 mod walk;
 
 pub use index::{Key, Which};
-pub use parts::Parts;
+pub use parts::{Parts, count as count_parts};
 pub(super) use table::Tables;
 pub use table::{Access, Layout, Table};
 pub use usage::{Usage, Why, usage};

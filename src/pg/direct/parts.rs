@@ -55,6 +55,31 @@ impl Session {
     }
 }
 
+/// How many partitions a table of schema `absurd` has; none when there is no such table, or it has no
+/// partitions to begin with.
+///
+/// # Errors
+/// Postgres's own.
+pub fn count(whole: &str) -> Result<Option<usize>> {
+    let Some(id) = catalog::id(whole)? else { return Ok(None) };
+    let lock = pg_sys::AccessShareLock as i32;
+    // SAFETY: the table stays open while its descriptor is read; the closures' frames are plain.
+    unsafe {
+        let table = guarded(|| ffi::try_table_open(id, lock))?;
+        if table.is_null() {
+            return Ok(None);
+        }
+        let is_whole = (*(*table).rd_rel).relkind as u8 == catalog::PARTITIONED;
+        let parts = guarded(|| match is_whole {
+            true => ffi::RelationGetPartitionDesc(table, true),
+            false => std::ptr::null_mut(),
+        })?;
+        let count = parts.as_ref().map(|parts| parts.nparts as usize);
+        guarded(|| ffi::table_close(table, pg_sys::NoLock as i32))?;
+        Ok(count)
+    }
+}
+
 /// The partitions of a table whose rows the current role may read; none when it may not, or when only a
 /// statement knows what it is to see of them.
 fn partitions(whole: &str) -> Result<Option<Vec<pg_sys::Oid>>> {

@@ -20,25 +20,25 @@ mod floor;
 mod look;
 mod span;
 mod stored;
+mod strays;
 mod weeks;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use floor::Floor;
 use span::Span;
 
 use super::budget::Budget;
 use super::direct::line::Standing;
-use super::hand_out::{Claimed, Offer, Place};
+use super::hand_out::{Claimed, Offer};
 use super::sweep::Since;
 use crate::error::Result;
 use crate::pg::{Session, Timestamp, Uuid, aborts, lock};
 use crate::queue::QueueName;
-use crate::queue::week::Week;
 
 /// Blocks that a claim looks at when nothing is in its way, and that each run adds. Twenty more are some
 /// thousand entries to step over, which take as long as the claim itself.
@@ -247,11 +247,12 @@ impl Front {
         self.holds() + LATE.max(LATE_TIMES * self.near_seconds)
     }
 
-    /// Looks because a claim came back short, if that can be afforded. Returns whether it did.
+    /// Looks because a claim came back short, if that can be afforded. Returns whether it did; none when
+    /// another call is looking.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
-    pub fn look_again(&mut self, session: &Session, queue: &QueueName) -> Result<bool> {
+    pub fn look_again(&mut self, session: &Session, queue: &QueueName) -> Result<Option<bool>> {
         let can_be_afforded = match self.floors.iter().any(|floor| floor.span.is_near()) {
             true => !is_within(self.as_of, HOLDS_TIMES * self.near_seconds, session.now()),
             // Of the first looks most goes into the catalogue and into plans.
@@ -261,9 +262,9 @@ impl Front {
             // A backend whose claims all come back short must not leave it to others to write it down.
             let is_old = !is_within(self.written_at, self.holds(), session.now());
             let chosen = is_old && lock::front(queue.as_str())?;
-            return self.look(session, queue, chosen);
+            return Ok(self.look(session, queue, chosen)?.then_some(true));
         }
-        Ok(false)
+        Ok(Some(false))
     }
 
     /// From where on something may be overdue; none when nothing is.
@@ -310,7 +311,12 @@ impl Front {
                 last = handed.last;
             }
             if !offer.is_met(claimed) && is_told {
-                ended.before_another_week = floor.until <= session.now();
+                // Others may have come: the front stays where it is, for who looks at more than this week.
+                ended.before_another_week |= floor.until <= session.now();
+                if ended.before_another_week {
+                    break;
+                }
+                continue;
             } else if !offer.is_met(claimed) {
                 let handed = offer.hand_out(session, queue, floor.place(), budget, claimed)?;
                 last = handed.last.or(last);
@@ -323,89 +329,12 @@ impl Front {
             }
             let upto = last.filter(|_| offer.is_met(claimed)).unwrap_or(latest);
             floor.since = upto.min(latest).max(floor.since);
-            if ended.before_another_week {
-                break;
-            }
         }
         if !tries && !offer.is_met(claimed) {
             self.is_cut = false;
             self.offer_strays(session, queue, (offer, budget), None, claimed)?;
         }
         Ok(ended)
-    }
-
-    /// Whether it is time to offer the strays again: those that were held may have become free.
-    fn tries_strays(&mut self, now: Timestamp) -> bool {
-        let pause = TRIES.max(TRIES_TIMES * self.tried_seconds);
-        let tries = !self.strays.is_empty() && !is_within(self.tried_at, pause, now);
-        if tries {
-            (self.tried_at, self.tried_seconds, self.is_cut) = (Some(now), 0.0, false);
-        }
-        tries
-    }
-
-    /// Hands out those strays that can be, of a priority or of all.
-    fn offer_strays(
-        &mut self,
-        session: &Session,
-        queue: &QueueName,
-        (offer, budget): (&Offer, &Budget),
-        priority: Option<i16>,
-        claimed: &mut Vec<Claimed>,
-    ) -> Result<()> {
-        let clock = Instant::now();
-        let strays = Rc::clone(&self.strays);
-        for stray in strays.iter() {
-            let is_of = priority.is_none_or(|wanted| wanted == stray.priority);
-            if !is_of || self.passed.contains(&stray.run) {
-                continue;
-            }
-            if offer.is_met(claimed) {
-                // The next claim goes on with them.
-                self.tried_at = None;
-                break;
-            }
-            let before = claimed.len();
-            let is_tried_again =
-                self.offer_stray(session, queue, (offer, budget), *stray, claimed)?;
-            if !is_tried_again || claimed.len() > before {
-                Rc::make_mut(&mut self.passed).insert(stray.run);
-            }
-            if !is_tried_again && clock.elapsed() > MOST {
-                self.is_cut = true;
-                break;
-            }
-        }
-        self.tried_seconds += clock.elapsed().as_secs_f64();
-        Ok(())
-    }
-
-    /// Hands out a stray if that can be. Returns whether it may be tried again before the next look.
-    fn offer_stray(
-        &self,
-        session: &Session,
-        queue: &QueueName,
-        (offer, budget): (&Offer, &Budget),
-        Standing { priority, at, run }: Standing,
-        claimed: &mut Vec<Claimed>,
-    ) -> Result<bool> {
-        let place = Place { priority, since: at, from: None, only: Some(run) };
-        if self.floors.iter().all(|floor| floor.week.is_none()) {
-            offer.hand_out(session, queue, place, budget, claimed)?;
-            return Ok(true);
-        }
-        if let Some(weeks) = Week::of(queue, run)? {
-            let mut is_all = true;
-            for week in weeks {
-                is_all &= offer.hand_out_of(session, &week, place, at, claimed)?.1;
-            }
-            if is_all {
-                return Ok(true);
-            }
-        }
-        // A statement on all weeks takes its time: once a look is enough.
-        offer.hand_out(session, queue, place, budget, claimed)?;
-        Ok(false)
     }
 }
 

@@ -10,10 +10,14 @@ use super::floor::Floor;
 use super::span::Span;
 use crate::error::{Error, Result};
 use crate::params;
+use crate::pg::direct::count_parts;
 use crate::pg::{Session, Statement, Timestamp, lock};
 use crate::queue::week::Week;
 use crate::queue::{QueueName, partition, provision};
 use crate::task::direct;
+
+/// Weeks, with the default partition, of which a claim may lock all: more than the default policy makes.
+const FEW: usize = 8;
 
 /// The next lower priority that has any run waiting.
 static BELOW: Statement = Statement::new(
@@ -22,9 +26,14 @@ static BELOW: Statement = Statement::new(
 );
 
 impl Front {
+    pub fn is_of_weeks(&self) -> bool {
+        self.of_weeks
+    }
+
     /// Where claims of a queue begin of which nothing is known: nowhere special, unless it is one of weeks.
     pub(super) fn of_weeks(queue: &QueueName) -> Result<Option<Self>> {
-        let of_weeks = provision::is_partitioned(queue)?;
+        let of_weeks = provision::is_partitioned(queue)?
+            && count_parts(&queue.relation("r", ""))?.is_some_and(|count| count > FEW);
         Ok(of_weeks.then(|| Self { of_weeks, ..Self::default() }))
     }
 

@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::error::{self, short};
-use crate::pg::ereport;
+use crate::error::short;
 
 /// So many members of one object are named; a thousand of them are no slip of the pen.
 const MOST: usize = 20;
@@ -31,16 +30,11 @@ pub fn find(json: &str, inside: &str, known: &'static [&'static str], found: &mu
     }));
 }
 
-/// Says a warning about each, once a session.
-///
-/// # Errors
-/// Postgres's own.
-pub fn warn(found: &[Unknown]) -> error::Result<()> {
-    found.iter().try_for_each(|Unknown { path, meant }| {
-        ereport::warn_once(&format!(
-            "unknown option \"{path}\" has no effect: was \"{meant}\" meant?"
-        ))
-    })
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, meant } = self;
+        write!(f, "unknown option \"{path}\" has no effect: was \"{meant}\" meant?")
+    }
 }
 
 /// The names of an object's members but for these. Their values are passed over.
