@@ -1,5 +1,5 @@
-"""fail_run without a statement: what it leaves is what the statement leaves, and what is not plain is the
-statement's."""
+"""fail_run: what it leaves of tasks, runs and waits, also beside others who are at the rows, and whether
+tables are read directly or not."""
 
 import json
 import threading
@@ -55,12 +55,6 @@ def claimed(conn, name="x", options="{}"):
     return {"task": task, "run": run}
 
 
-def planned(conn):
-    """What a session has planned that touches the queue's tables."""
-    return conn.execute("""select ident from pg_backend_memory_contexts
-        where name = 'CachedPlanSource' and ident like '/* absurd */%' and position('r_q' in ident) > 0""").fetchall()
-
-
 def until_it_waits(conn, other, thread):
     """Returns once another session, which works in a thread, waits for a lock."""
     waits = "select exists (select from pg_stat_activity where pid = %s and wait_event_type = 'Lock')"
@@ -89,7 +83,7 @@ def settle(conn, setting, options, by_hand, arguments):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_leaves_what_the_statement_leaves(connect, name):
+def test_what_it_leaves(connect, name):
     *case, expected = CASES[name]
     error, tasks, runs = settle(connect(), "on", *case)
     assert (error, tasks, runs) == settle(connect(), "off", *case)
@@ -101,25 +95,6 @@ def test_it_leaves_what_the_statement_leaves(connect, name):
         assert (cancelled_at is not None) == (state == "cancelled")
         assert attempts == last == (1 if is_over else 2) == len(runs)
         assert waits == 0
-
-
-@pytest.mark.parametrize("options, arguments, state", [
-    ("{}", "'1'", "pending"),
-    ('{"retry_strategy": {"kind": "fixed"}}', "'1'", "sleeping"),
-    ('{"max_attempts": 1}', "'1'", "failed"),
-    ('{"max_attempts": 1, "cancellation": {"max_duration": 60}}', "'1'", "failed"),
-    ('{"cancellation": {"max_duration": 60}}', "'1', now() + interval '1 hour'", "cancelled"),
-])
-def test_it_needs_no_statement(connect, queue, options, arguments, state):
-    conn = connect()
-    ids = claimed(conn, options=options)
-    conn.execute(f"select absurd.fail_run('q', %(run)s, {arguments})", ids)
-    assert planned(conn) == []
-    assert conn.execute("select state from absurd.t_q").fetchall() == [(state,)]
-    conn.execute("set absurd.direct to off")
-    with pytest.raises(psycopg.Error):
-        conn.execute("select absurd.fail_run('q', %(run)s, '1')", ids)
-    assert planned(conn)
 
 
 def test_a_task_claimed_and_failed_in_one_transaction(conn, queue):
@@ -196,7 +171,6 @@ def test_a_step_of_a_workflow_fails_the_same_way(connect, setting):
     seen = []
     while claim := conn.execute("select run_id from absurd.claim_task('q', 'worker', 60)").fetchone():
         conn.execute("select absurd.fail_run('q', %s, '{\"name\": \"no\"}')", claim)
-        assert bool(planned(conn)) == (setting == "off")
         seen.append(conn.execute("select state, attempts from absurd.t_q").fetchone())
     status = conn.execute("select status from absurd.workflow_run where workflow_run_id = %s", (run,)).fetchone()
     assert (seen, status) == ([("pending", 2), ("failed", 2)], ("failed",))
@@ -218,7 +192,6 @@ def test_what_a_savepoint_undoes_is_undone(conn, queue):
 def test_a_check_of_a_users_is_about_what_stands(connect, conn, queue):
     """A change that is waited for decides, not the version before it."""
     ids = claimed(conn)
-    # Without a default, which would leave the table to statements.
     conn.execute("alter table absurd.t_q add column cap int, add check (attempts <= cap)")
     conn.execute("update absurd.t_q set cap = 1")
     holder, other = connect(autocommit=False), connect()

@@ -104,7 +104,7 @@ def test_needs_no_statement(connect, conn, flow):
     assert len(work(mine, flow)) == 2
     planned = """select ident from pg_backend_memory_contexts
                   where name = 'CachedPlanSource'
-                    and ident ~ '(update|insert into) absurd\\.workflow_(run|execution|step|scope|transition)\\M'"""
+                    and ident ~ '(update|insert into) absurd\\.workflow_(execution|step|scope)\\M'"""
     assert mine.execute(planned).fetchall() == []
     mine.execute("set absurd.direct to off")
     start(mine, flow)

@@ -149,7 +149,7 @@ def listed_columns(heading):
 
 @pytest.mark.parametrize(
     "table",
-    ["queues", "workflow_run", "workflow_transition", "t_q", "r_q", "c_q", "e_q", "w_q", "i_q"],
+    ["queues", "workflow_run", "workflow_transition", "stuck_work", "t_q", "r_q", "c_q", "e_q", "w_q", "i_q"],
 )
 def test_columns_are_listed_in_their_order(conn, table):
     conn.execute("select absurd.create_queue('q', 'partitioned')")
