@@ -101,7 +101,7 @@ def argument_errors(step):
 def name_errors(name, verb):
     if name is None:
         return set() if verb in NULL_MEANS_ALL else {"22004"}
-    if not name.strip():
+    if not name:
         return {"22023"}
     return {"42622"} if len(name.encode()) > 57 else set()
 

@@ -256,7 +256,7 @@ impl Front {
         let can_be_afforded = match self.floors.iter().any(|floor| floor.span.is_near()) {
             true => !is_within(self.as_of, HOLDS_TIMES * self.near_seconds, session.now()),
             // Of the first looks most goes into the catalogue and into plans.
-            false => self.whole.blocks <= AFFORDABLE || self.looks <= 2,
+            false => self.whole.blocks <= AFFORDABLE || self.looks <= 3,
         };
         if can_be_afforded {
             // A backend whose claims all come back short must not leave it to others to write it down.
