@@ -9,6 +9,7 @@ from . import memory, report, upkeep, workflow
 from .book import Book
 from .claims import Claims
 from .curve import Curve
+from .direct import direct
 from .held import held
 from .life import Life
 from .load import Load
@@ -22,15 +23,15 @@ FULL = {
     "sizes": [1000, 10_000, 100_000, 1_000_000], "top": 1_000_000, "history": 1_000_000, "asleep": 100_000, "calls": 1000,
     "batches": 200, "lives": 4000, "in_flight": 100_000, "seconds": 60, "backlog": 200_000, "hold": 300, "warm": 30, "window": 60,
     "payloads": 200, "queues": 10_000, "loops": 1_000_000, "steps": 39, "tasks": 10_000, "slow_tasks": 5000, "curve_calls": 200,
-    "curve_sizes": [1000, 10_000, 100_000, 1_000_000],
+    "curve_sizes": [1000, 10_000, 100_000, 1_000_000], "rounds": 15,
 }
 QUICK = {
     "sizes": [1000, 10_000, 100_000], "top": 10_000, "history": 10_000, "asleep": 10_000, "calls": 240,
     "batches": 40, "lives": 200, "in_flight": 100_000, "seconds": 2, "backlog": 20_000, "hold": 14, "warm": 2, "window": 4,
     "payloads": 20, "queues": 200, "loops": 20_000, "steps": 3, "tasks": 1000, "slow_tasks": 200, "curve_calls": 25,
-    "curve_sizes": [1000, 10_000],
+    "curve_sizes": [1000, 10_000], "rounds": 3,
 }
-PARTS = ["claims", "verbs", "life", "load", "held", "payload", "upkeep", "memory", "workflow", "throughput", "curve"]
+PARTS = ["claims", "verbs", "life", "load", "held", "payload", "upkeep", "memory", "workflow", "direct", "throughput", "curve"]
 
 
 def arguments() -> argparse.Namespace:
@@ -97,6 +98,7 @@ class Run:
             "upkeep": lambda: upkeep.create_again(server, book, max(sizes["calls"], 220)),
             "memory": lambda: (memory.calls(server, book, sizes["loops"]), memory.queues(server, book, sizes["queues"])),
             "workflow": lambda: workflow.steps(server, book, peers, sizes["steps"]),
+            "direct": lambda: direct(server, book, sizes["rounds"]),
             "throughput": lambda: Throughput(server, book, peers, sizes["tasks"], sizes["slow_tasks"]).measure(),
             "curve": lambda: Curve(server, book, peers, sizes["curve_sizes"], sizes["curve_calls"]).measure(),
         }

@@ -48,6 +48,8 @@ class Book:
         self.peers: list[dict] = []
         self.curve: dict[str, list[tuple[int, float]]] = {}
         self.about: dict = {}
+        # Microseconds a call with absurd.direct on and off.
+        self.direct: dict[str, dict[str, float]] = {}
 
     def row(self, line: int, what: str, sense: str, bound: float, unit: str = "x", note: str = "") -> Row:
         """Puts a row down before it is measured, so that it stands in the table whatever happens."""

@@ -6,7 +6,7 @@ import pathlib
 import platform
 import re
 
-from .book import Book, rate
+from .book import Book, rate, us
 from .chart import draw
 from .server import SETTINGS, Server
 
@@ -69,9 +69,22 @@ def markdown(book: Book) -> str:
              "`other` is the plpgsql schema of Absurd 0.5.1 unless it says otherwise. Times are medians.", "",
              *table(["line", "of", "what", "absurd", "other", "figure", "target", "holds", "note"], rows), "",
              f"{held} of {len(book.rows)} hold.", ""]
+    lines += on_and_off(book)
     lines += peers(book)
     lines += curve(book)
     return "\n".join(lines)
+
+
+def on_and_off(book: Book) -> list[str]:
+    """What it saves to go without statements, where the engine does."""
+    if not book.direct:
+        return []
+    rows = [[call, us(times["on"]), us(times["off"]), f"{times['off'] / times['on']:.2f}x"]
+            for call, times in book.direct.items()]
+    return ["## Without statements, and with them", "",
+            "Processor time of the backend, a call of a client, the protocol included: `absurd.direct` on and off, two "
+            "sessions in turns, the median of the rounds.", "",
+            *table(["call", "on", "off", "off / on"], rows), ""]
 
 
 def peers(book: Book) -> list[str]:
@@ -116,7 +129,7 @@ def write(book: Book, folder: pathlib.Path) -> str:
         "about": book.about, "quick": book.quick,
         "rows": [{"line": row.line, "what": row.what, "absurd": row.ours, "other": row.other, "figure": row.figure,
                   "unit": row.unit, "target": row.target, "holds": row.holds, "note": row.note} for row in book.rows],
-        "throughput": book.peers, "curve": book.curve, "raw": book.raw,
+        "direct": book.direct, "throughput": book.peers, "curve": book.curve, "raw": book.raw,
     }
     (folder / "numbers.json").write_text(json.dumps(numbers, indent=1, default=str) + "\n", "utf-8")
     if book.curve:
