@@ -12,7 +12,6 @@ use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Jsonb, Session, catalog};
 use crate::queue::QueueName;
 use crate::workflow::advance::takes_items;
-use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::options::StartOptions;
 use crate::workflow::records::{ScopeId, StepKey};
@@ -254,7 +253,6 @@ pub fn add_items(
     if view.run.status.is_final() || !record.is_some_and(|record| takes_items(&program, &record)) {
         return Err(wrong(&format!("takes no items now: it is {state}")));
     }
-    let items = items.into_iter().map(Json::from_value).collect();
     drive.push(run, Stimulus::ItemsAdded { step, items });
     drive.finish().map(drop)
 }
