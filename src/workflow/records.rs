@@ -64,9 +64,11 @@ pub struct Parent {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemsRec {
     pub container: StepKey,
-    /// The ordinal of the first.
+    /// The ordinal of the first, and how many they are.
     pub first: u32,
-    pub items: Vec<Json>,
+    pub count: u32,
+    /// An array.
+    pub items: Json,
 }
 
 /// An instance of a scope.

@@ -40,8 +40,8 @@ pub trait Host {
         limit: usize,
     ) -> Result<Vec<Rc<ScopeRec>>>;
 
-    /// The items of a loop that get their instances next, from this ordinal on.
-    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>>;
+    /// The items of a loop that get their instances next, from this ordinal on; an array.
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Json>>;
 
     /// The ordinal that follows the last of the items which have no instances yet; none without such.
     fn items_end(&mut self, container: StepKey) -> Result<Option<u32>>;

@@ -55,7 +55,7 @@ pub enum Stimulus {
     /// Items for a running dynamic foreach.
     ItemsAdded {
         step: StepKey,
-        items: Vec<Json>,
+        items: Vec<serde_json::Value>,
     },
     /// The run is to be cancelled; the reason becomes its error's message.
     Cancel {

@@ -32,12 +32,12 @@ impl Transition<'_> {
             return Ok(self.complete(key, Json::from_value(json!([])))?);
         }
         self.set_timeout(key, None)?;
-        Ok(self.add_items(key, foreach, items.into_iter().map(Json::from_value).collect())?)
+        Ok(self.add_items(key, foreach, items)?)
     }
 
     /// Takes items into a loop: a few get their instances at once, of many the first do, and the others are
     /// kept for later.
-    fn add_items(&mut self, key: StepKey, foreach: &Foreach, mut items: Vec<Json>) -> Result<()> {
+    fn add_items(&mut self, key: StepKey, foreach: &Foreach, mut items: Vec<Value>) -> Result<()> {
         let step = self.view.step(key)?;
         let kept = self.items_end(&step)?;
         let known = kept.unwrap_or(step.iterations);
@@ -52,11 +52,15 @@ impl Transition<'_> {
         };
         let rest = items.split_off(at_once);
         let mut first = known + u32::try_from(at_once).unwrap_or(u32::MAX);
-        let mut rest = rest.into_iter().peekable();
-        while rest.peek().is_some() {
-            let items: Vec<Json> = rest.by_ref().take(self.bounds.piece).collect();
+        let mut rest = rest.into_iter();
+        loop {
+            let items: Vec<Value> = rest.by_ref().take(self.bounds.piece).collect();
+            if items.is_empty() {
+                break;
+            }
             let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-            self.items.push(ItemsRec { container: key, first, items });
+            let items = Json::from_value(Value::Array(items));
+            self.items.push(ItemsRec { container: key, first, count, items });
             first += count;
         }
         if at_once == 0 {
@@ -70,7 +74,7 @@ impl Transition<'_> {
     }
 
     /// Makes an instance for each item; those of a sequential loop wait for one another.
-    fn begin_items(&mut self, key: StepKey, foreach: &Foreach, items: Vec<Json>) -> Result<()> {
+    fn begin_items(&mut self, key: StepKey, foreach: &Foreach, items: Vec<Value>) -> Result<()> {
         let step = self.view.step_mut(key)?;
         let known = step.iterations;
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
@@ -80,7 +84,8 @@ impl Transition<'_> {
         for (ordinal, item) in (known..).zip(items) {
             let begins = foreach.parallel || (idle && ordinal == known);
             let phase = if begins { ScopePhase::Open } else { ScopePhase::Waiting };
-            self.new_scope(foreach.body, Some(key), ordinal, phase, Some(item))?;
+            let item = Some(Json::from_value(item));
+            self.new_scope(foreach.body, Some(key), ordinal, phase, item)?;
         }
         Ok(())
     }
@@ -117,23 +122,32 @@ impl Transition<'_> {
             }
         };
         match items {
-            Some(items) => self.begin_items(key, foreach, items).map(|()| true),
+            Some(items) => {
+                let items = items.value()?.as_array().cloned().unwrap_or_default();
+                self.begin_items(key, foreach, items).map(|()| true)
+            }
             None => Ok(false),
         }
     }
 
     /// The ordinal after the last of the items that have no instances yet; none without such.
-    fn items_end(&mut self, step: &StepRec) -> Result<Option<u32>> {
+    pub fn items_end(&mut self, step: &StepRec) -> Result<Option<u32>> {
         let own = self.items.iter().rev().find(|items| items.container == step.key);
         if let Some(items) = own {
-            let count = u32::try_from(items.items.len()).unwrap_or(u32::MAX);
-            return Ok(Some(items.first + count));
+            return Ok(Some(items.first + items.count));
         }
         // The first piece is begun at once.
         if (step.iterations as usize) < self.bounds.piece {
             return Ok(None);
         }
-        let end = self.view.host.items_end(step.key)?;
+        let end = match self.items_ends.get(&step.key) {
+            Some(end) => *end,
+            None => {
+                let end = self.view.host.items_end(step.key)?;
+                self.items_ends.insert(step.key, end);
+                end
+            }
+        };
         // What this transition has taken is still stored.
         Ok(end.filter(|end| *end > step.iterations))
     }
@@ -150,7 +164,7 @@ impl Transition<'_> {
     }
 
     /// Adds items to a foreach that still takes some (HIGHWAY 6.6); any other step ignores them.
-    pub fn items_added(&mut self, key: StepKey, items: Vec<Json>) -> Result<()> {
+    pub fn items_added(&mut self, key: StepKey, items: Vec<Value>) -> Result<()> {
         if !self.program.has(key.node) {
             return Ok(());
         }

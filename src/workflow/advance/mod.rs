@@ -98,6 +98,8 @@ struct Transition<'a> {
     /// Whether the run ends in this transition.
     ends: bool,
     items: Vec<ItemsRec>,
+    /// Where the stored items of loops end, as far as that was asked.
+    items_ends: HashMap<StepKey, Option<u32>>,
     items_taken: Vec<(StepKey, u32)>,
     items_dropped: Vec<StepKey>,
     /// Places given within the transition.
@@ -125,6 +127,7 @@ impl<'a> Transition<'a> {
             closed: 0,
             ends: false,
             items: Vec::new(),
+            items_ends: HashMap::new(),
             items_taken: Vec::new(),
             items_dropped: Vec::new(),
             moments: 0,

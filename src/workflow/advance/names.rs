@@ -188,7 +188,9 @@ impl<'a> Context<'_, 'a, '_> {
                 Some(json!({"index": index, "iteration": index + 1}))
             }
             ("loop", Operator::Foreach(_)) => {
-                let length = u64::from(self.transition.view.step(container)?.iterations);
+                let step = self.transition.view.step(container)?;
+                let end = self.transition.items_end(&step)?;
+                let length = u64::from(end.unwrap_or(step.iterations));
                 Some(json!({
                     "index": index,
                     "iteration": index + 1,

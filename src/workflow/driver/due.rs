@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::turn::{self, Turn};
+use super::turn::{self, Turn, Turned};
 use super::{Drive, admit, followed, rows};
 use crate::error::{Error, Result};
 use crate::params;
@@ -195,10 +195,11 @@ pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result
                 return Ok(());
             }
             let turn = Turn { session, root, queue: Some(queue), budget: Some(budget) };
-            if turn.try_take(|drive| fire(drive, &timers).map(drop))? {
-                is_first = false;
+            let turned = turn.try_take(|drive| fire(drive, &timers).map(drop))?;
+            if turned == Turned::Done {
                 again.succeeded(session, queue, root)?;
             }
+            is_first &= turned == Turned::Held;
             budget.take(1);
             over.push(root);
         }
@@ -299,7 +300,7 @@ fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool
                     true => turn.wait(first)?,
                     false => turn.try_take(first)?,
                 };
-                if done {
+                if done == Turned::Done {
                     again.succeeded(session, queue, root)?;
                     fired += count;
                     progress |= count > 0;

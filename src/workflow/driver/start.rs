@@ -14,7 +14,6 @@ use crate::queue::QueueName;
 use crate::queue::access::{self, Needs};
 use crate::workflow::advance::takes_items;
 use crate::workflow::bounds::cut;
-use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::options::StartOptions;
 use crate::workflow::records::{ScopeId, StepKey};
@@ -291,7 +290,6 @@ pub fn add_items(
     if view.run.status.is_final() || !record.is_some_and(|record| takes_items(&program, &record)) {
         return Err(wrong(&format!("takes no items now: it is {state}")));
     }
-    let items = items.into_iter().map(Json::from_value).collect();
     drive.push(run, Stimulus::ItemsAdded { step, items });
     drive.finish().map(drop)
 }

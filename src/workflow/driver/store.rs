@@ -237,9 +237,9 @@ fn values(view: &View, values: &[ValueRec]) -> Result<()> {
 }
 
 static NEW_ITEMS: Statement = Statement::new(
-    "insert into absurd.workflow_items (workflow_run_id, scope, node, first, items)
-     select $1, scope, node, first, items::jsonb
-       from unnest($2, $3, $4, $5) u (scope, node, first, items)",
+    "insert into absurd.workflow_items (workflow_run_id, scope, node, first, count, items)
+     select $1, scope, node, first, count, items
+       from unnest($2, $3, $4, $5, $6) u (scope, node, first, count, items)",
 );
 static TAKEN_ITEMS: Statement = Statement::new(
     "delete from absurd.workflow_items i
@@ -251,11 +251,6 @@ static DROPPED_ITEMS: Statement = Statement::new(
       using unnest($2, $3) u (scope, node)
       where i.workflow_run_id = $1 and i.scope = u.scope and i.node = u.node",
 );
-
-fn list(items: &[Json]) -> String {
-    let texts: Vec<&str> = items.iter().map(Json::text).collect();
-    format!("[{}]", texts.join(","))
-}
 
 /// Keeps the items of loops that have no instances yet, and forgets those that need not be kept.
 fn items(view: &View, changes: &Changes) -> Result<()> {
@@ -275,7 +270,8 @@ fn items(view: &View, changes: &Changes) -> Result<()> {
             column(new, |i| int(i.container.scope.0)),
             column(new, |i| int(i.container.node.0)),
             column(new, |i| int(i.first)),
-            column(new, |i| Some(list(&i.items))),
+            column(new, |i| int(i.count)),
+            column(new, |i| Some(i.items.text().to_owned())),
         ];
         view.session.run(&NEW_ITEMS, &Own, values)?;
     }

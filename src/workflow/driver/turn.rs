@@ -33,6 +33,16 @@ pub struct Turn<'a> {
     pub budget: Option<&'a Budget>,
 }
 
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    Done,
+    /// Somebody else holds the tree.
+    Held,
+    /// It was tried, and left as it was.
+    Failed,
+}
+
 static QUEUE: Statement =
     Statement::new("select queue_name from absurd.workflow_execution where workflow_run_id = $1");
 static CALLER: Statement = Statement::new("select current_user::text");
@@ -44,15 +54,14 @@ pub fn caller(session: &Session) -> Result<String> {
 
 impl Turn<'_> {
     /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works them off.
-    /// Returns whether that was done.
     ///
     /// # Errors
     /// A cancel of the statement. What else fails is set aside.
-    pub fn try_take(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<bool> {
+    pub fn try_take(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<Turned> {
         let outcome =
             self.session.attempt_briefly(|| match lock::try_take(self.session, self.root)? {
-                Some(transition) => self.go_on(transition, first).map(|()| true),
-                None => Ok(false),
+                Some(transition) => self.go_on(transition, first).map(|()| Turned::Done),
+                None => Ok(Turned::Held),
             })?;
         self.survived(outcome)
     }
@@ -61,10 +70,10 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// As [`Self::try_take`].
-    pub fn wait(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<bool> {
+    pub fn wait(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<Turned> {
         let outcome = self.session.attempt(|| {
             let transition = lock::take(self.session, self.root)?;
-            self.go_on(transition, first).map(|()| true)
+            self.go_on(transition, first).map(|()| Turned::Done)
         })?;
         self.survived(outcome)
     }
@@ -78,7 +87,7 @@ impl Turn<'_> {
     /// What a tree's failure means for a call that is about more than that tree: a tree that others are at
     /// work on is left to them, one that fails is set aside, and its stimuli stay. Where the caller lacks a
     /// right, another may have it.
-    fn survived(&self, outcome: Result<bool>) -> Result<bool> {
+    fn survived(&self, outcome: Result<Turned>) -> Result<Turned> {
         let error = match outcome {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -87,7 +96,7 @@ impl Turn<'_> {
             return Err(error);
         }
         if stuck::is_passing(&error) {
-            return Ok(false);
+            return Ok(Turned::Failed);
         }
         let session = self.session;
         let queue: Option<String> = match self.queue {
@@ -98,7 +107,7 @@ impl Turn<'_> {
             }
         };
         // A tree that is gone needs nothing.
-        let Some(queue) = queue else { return Ok(false) };
+        let Some(queue) = queue else { return Ok(Turned::Failed) };
         let role = if is_denied(&error) { caller(session)? } else { String::new() };
         let root = crate::pg::Uuid::from_bytes(self.root.into_bytes());
         if stuck::set_aside(session, &queue, Kind::Workflow, root, &error, &role)? == 1
@@ -106,7 +115,7 @@ impl Turn<'_> {
         {
             crate::pg::ereport::warn(error)?;
         }
-        Ok(false)
+        Ok(Turned::Failed)
     }
 }
 

@@ -100,7 +100,7 @@ static ITEMS: Statement = Statement::new(
       where workflow_run_id = $1 and scope = $2 and node = $3 and first = $4",
 );
 static ITEMS_END: Statement = Statement::new(
-    "select first + jsonb_array_length(items) from absurd.workflow_items
+    "select first + count from absurd.workflow_items
       where workflow_run_id = $1 and scope = $2 and node = $3
       order by first desc
       limit 1",
@@ -320,13 +320,11 @@ impl Host for View<'_> {
         self.scopes_of(found)
     }
 
-    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>> {
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Json>> {
         let (scope, node) = place(container);
         let values = params![self.run.id, scope, node, rows::int(first)];
-        let Some(row) = self.ask(&ITEMS, values)?.first() else { return Ok(None) };
-        let items = rows::json(&row, 0)?.unwrap_or_else(Json::null);
-        let items = items.value()?.as_array().cloned().unwrap_or_default();
-        Ok(Some(items.into_iter().map(Json::from_value).collect()))
+        let found = self.ask(&ITEMS, values)?.first();
+        found.map(|row| row.need(0).map(Json::from_text)).transpose()
     }
 
     fn items_end(&mut self, container: StepKey) -> Result<Option<u32>> {

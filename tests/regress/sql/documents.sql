@@ -108,14 +108,9 @@ select created from absurd.register_workflow('{"name": "deep", "tasks": {"x": {"
 select absurd.start_workflow('deep') as run \gset
 select absurd.advance_timers('documents') > 1000 as endless;
 select count(*) < 1000 as bounded, bool_and(status = 'failed') as all_failed from absurd.workflow_execution where workflow_name = 'deep';
--- A loop that turns without workers answers to a cancelled statement.
+-- A loop that turns without workers goes on a piece a call, however many items it has.
 select created from absurd.register_workflow(pg_temp.x('{"operator_type": "foreach", "parallel": true, "items": "range(900000)", "loop_body": [{"task_id": "i", "operator_type": "condition", "condition": "{{item}} >= 0"}]}'), 'documents');
-set statement_timeout = '500ms';
--- Where it is by then depends on the machine.
-\set SHOW_CONTEXT never
-select * from pg_temp.quick('select absurd.start_workflow(''bad'')');
-\set SHOW_CONTEXT errors
-set statement_timeout = '60s';
-select count(*) as runs from absurd.workflow_execution where workflow_name = 'bad';
+select absurd.start_workflow('bad') is not null as started;
+select count(*) between 1 and 2000 as bounded from absurd.workflow_scope c join absurd.workflow_execution e using (workflow_run_id) where e.workflow_name = 'bad';
 select absurd.drop_queue('documents');
 delete from absurd.workflow_run;

@@ -102,15 +102,15 @@ impl Host for Memory {
         Ok(all)
     }
 
-    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Vec<Json>>> {
+    fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Json>> {
         self.note(1);
-        Ok(self.stored.items.get(&(container, first)).cloned())
+        Ok(self.stored.items.get(&(container, first)).map(|(_, items)| items.clone()))
     }
 
     fn items_end(&mut self, container: StepKey) -> Result<Option<u32>> {
         self.note(1);
         let mut of = self.stored.items.range((container, 0)..=(container, u32::MAX));
-        Ok(of.next_back().map(|((_, first), items)| first + items.len() as u32))
+        Ok(of.next_back().map(|((_, first), (count, _))| first + count))
     }
 
     fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>> {

@@ -63,7 +63,7 @@ pub struct Stored {
     pub waits: BTreeMap<StepKey, String>,
     pub children: BTreeMap<(StepKey, String), ChildRec>,
     /// Items that have no instances yet, by their loop and the ordinal of the first.
-    pub items: BTreeMap<(StepKey, u32), Vec<Json>>,
+    pub items: BTreeMap<(StepKey, u32), (u32, Json)>,
 }
 
 pub struct Memory {
@@ -209,7 +209,8 @@ impl Memory {
             assert!(self.stored.items.remove(&(container, first)).is_some());
         }
         for items in changes.items {
-            self.stored.items.insert((items.container, items.first), items.items);
+            let place = (items.container, items.first);
+            self.stored.items.insert(place, (items.count, items.items));
         }
         self.stored.items.retain(|(of, _), _| !changes.items_dropped.contains(of));
         if !changes.rest.is_empty() {

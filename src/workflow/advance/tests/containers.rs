@@ -263,7 +263,7 @@ fn items_come_in_many_forms() {
 
 #[test]
 fn dynamic_loops_take_items_while_they_run() {
-    use crate::workflow::{json::Json, stimulus::Stimulus};
+    use crate::workflow::stimulus::Stimulus;
     for parallel in [false, true] {
         let body = json!([with(
             task("s", &["each"]),
@@ -273,7 +273,7 @@ fn dynamic_loops_take_items_while_they_run() {
         let mut player = Player::started(&document(nodes), json!({"rows": ["p"]}));
         assert_eq!(player.spawned()["each[0]/s"]["args"], json!(["p", 1, true]));
         let step = player.key("each");
-        let items = vec![Json::from_value(json!("q"))];
+        let items = vec![json!("q")];
         player.memory.stimulate(Stimulus::ItemsAdded { step, items: items.clone() });
         let early = player.spawned();
         player.complete("each[0]/s", json!(1));

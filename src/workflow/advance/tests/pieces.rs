@@ -59,6 +59,19 @@ fn each_piece_of_a_large_loop_does_a_bounded_part() {
 }
 
 #[test]
+fn every_piece_knows_how_long_the_loop_is() {
+    let body = with(task("b", &["each"]), json!({"args": ["{{loop.length}}", "{{loop.last}}"]}));
+    let fields = json!({"items": "range(1300)", "loop_body": [body], "parallel": true});
+    let mut player = held(json!([node("each", "foreach", &[], fields)]), json!({}));
+    go_on(&mut player);
+    for (at, task) in player.memory.tasks.iter().enumerate() {
+        let params = task.spawn.params.value().unwrap();
+        assert_eq!(params["args"], json!([1300, at == 1299]));
+    }
+    assert_eq!(player.memory.tasks.len(), 1300);
+}
+
+#[test]
 fn a_loop_of_a_thousand_items_begins_at_once() {
     let player = held(json!([each("range(1000)", json!({"parallel": true}))]), json!({}));
     assert_eq!(player.memory.transition, 1);
@@ -182,7 +195,7 @@ fn items_that_are_added_meanwhile_come_after_those_that_wait() {
     let dynamic = json!({"parallel": true, "dynamic": true});
     let mut player = held(json!([each("range(1200)", dynamic)]), json!({}));
     let step = player.key("each");
-    let items = (0..10).map(|at| Json::from_value(json!(format!("added {at}")))).collect();
+    let items = (0..10).map(|at| json!(format!("added {at}"))).collect();
     player.memory.stimulate(Stimulus::ItemsAdded { step, items });
     go_on(&mut player);
     let items: BTreeMap<u32, Value> = player
