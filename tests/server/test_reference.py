@@ -200,7 +200,7 @@ def test_error_codes_are_those_of_the_table():
     """Every SQLSTATE that the reference names is explained in its last section."""
     text = REFERENCE.read_text()
     body, _, table = text.partition("\n## Errors\n")
-    code = r"\b(?:AB\d{3}|\d[0-9A-Z]{4})\b"
+    code = r"\b(?:AB\d{3}|P\d{4}|\d[0-9A-Z]{4})\b"
     explained = set(re.findall(rf"`({code})`", table))
     used = {found for found in re.findall(code, body) if not re.fullmatch(r"\d{5}", found)}
     used |= set(re.findall(r"\b(?:22\d{3}|P0002|55000|40001|42622|42710|23514)\b", body))
