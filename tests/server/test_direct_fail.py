@@ -37,7 +37,7 @@ CASES = {
     "cancelled": ("{}", "select absurd.cancel_task('q', %(task)s)", "'1'", "cancelled AB001"),
     "failed": ('{"max_attempts": 1}', "select absurd.fail_run('q', %(run)s, '0')", "'1'", "failed AB002"),
     "no such run": ("{}", "delete from absurd.r_q where run_id = %(run)s", "'1'", "running 02000"),
-    "attempts as high as they go": ("{}", "update absurd.r_q set attempt = 2147483647 where run_id = %(run)s", "'1'", "running 22003"),
+    "attempts as high as they go": ("{}", "update absurd.r_q set attempt = 2147483647 where run_id = %(run)s", "'1'", "failed"),
 }
 
 
