@@ -102,8 +102,7 @@ impl Transition<'_> {
         }
         // A page of instances with a few nodes each, mostly.
         let limit = self.bounds.works.max(1);
-        let (busy, is_full) = self.view.busy_steps(scopes, limit)?;
-        let last = busy.last().map(|step| step.key.scope);
+        let (busy, more) = self.view.busy_steps(scopes, limit)?;
         let mut containers = Vec::new();
         for step in &busy {
             self.closed += 1;
@@ -111,7 +110,9 @@ impl Transition<'_> {
                 containers.push((step.key, self.inner_open(step.key)?.0));
             }
             if step.state == StepState::Running {
-                self.cancel_step(step, !self.ends)?;
+                // The end of a run gives up all that it waits for at once.
+                let goes_on = self.run.status == RunStatus::Running && !self.ends;
+                self.cancel_step(step, goes_on)?;
             }
             if step.open > 0 {
                 self.view.step_mut(step.key)?.open = 0;
@@ -120,8 +121,8 @@ impl Transition<'_> {
         for (container, from) in containers {
             self.close_from(container, from)?;
         }
-        if is_full && let Some(last) = last {
-            let rest = scopes.iter().filter(|scope| **scope >= last);
+        if let Some(more) = more {
+            let rest = scopes.iter().filter(|scope| **scope >= more);
             self.later.extend(rest.map(|scope| Work::CloseScope(*scope)));
         }
         Ok(())

@@ -275,19 +275,20 @@ impl<'h> View<'h> {
     }
 
     /// Steps directly in some instances that are running, or have forked into branches that have not ended;
-    /// and whether there may be more than so many.
+    /// and the instance from which on there may be more than so many.
     pub fn busy_steps(
         &mut self,
         scopes: &[ScopeId],
         limit: usize,
-    ) -> Result<(Vec<Rc<StepRec>>, bool)> {
+    ) -> Result<(Vec<Rc<StepRec>>, Option<ScopeId>)> {
         let stored: Vec<ScopeId> =
             scopes.iter().copied().filter(|scope| !self.is_new(*scope)).collect();
         let found = match stored.is_empty() {
             true => Vec::new(),
             false => self.host.busy_steps(&stored, limit)?,
         };
-        let is_full = found.len() >= limit;
+        // What the transition itself knows does not say how far the host has come.
+        let more = found.last().filter(|_| found.len() >= limit).map(|step| step.key.scope);
         for record in found {
             self.steps.entry(record.key).or_insert(Held { record, dirty: false });
         }
@@ -300,7 +301,7 @@ impl<'h> View<'h> {
         let of_these = records.filter(|step| of.contains(&step.key.scope) && busy(step));
         let mut found: Vec<Rc<StepRec>> = of_these.cloned().collect();
         found.sort_by_key(|step| step.key);
-        Ok((found, is_full))
+        Ok((found, more))
     }
 }
 

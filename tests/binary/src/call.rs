@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -20,6 +20,24 @@ pub enum Arg {
     Texts(Vec<&'static str>),
     Uuids(Vec<Uuid>),
     Jsons(Vec<Json>),
+    /// A role by its oid.
+    Role(u32),
+}
+
+/// The value of a `regrole`: an oid, which drivers send as such.
+#[derive(Debug)]
+struct Role(u32);
+
+impl ToSql for Role {
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Failure> {
+        self.0.to_sql(&Type::OID, out)
+    }
+
+    fn accepts(wanted: &Type) -> bool {
+        *wanted == Type::REGROLE
+    }
+
+    to_sql_checked!();
 }
 
 /// As which types a driver sends text and integers.
@@ -48,6 +66,7 @@ impl Arg {
             Self::Texts(_) => Type::TEXT_ARRAY,
             Self::Uuids(_) => Type::UUID_ARRAY,
             Self::Jsons(_) => Type::JSONB_ARRAY,
+            Self::Role(_) => Type::REGROLE,
         }
     }
 
@@ -82,6 +101,7 @@ impl Arg {
             Self::Texts(texts) => Box::new(texts),
             Self::Uuids(ids) => Box::new(ids),
             Self::Jsons(values) => Box::new(values),
+            Self::Role(id) => Box::new(Role(id)),
         })
     }
 }

@@ -66,6 +66,7 @@ pub fn all(executed: Uuid) -> Vec<Call> {
         engine::events(),
         upkeep::retention(),
         upkeep::partitions(),
+        upkeep::rights(),
         upkeep::pure(),
         workflow::runs(),
         execution::documents(),

@@ -5,10 +5,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Check, VOID, at, call, doc, id, int, noon, only, rows, text};
-use crate::call::{Call, Outcome};
+use crate::call::{Arg, Call, Outcome};
 
 /// What functions that need pg_cron answer without it.
 const NO_CRON: Outcome = Outcome::Refused("55000");
+/// The oid of the role that made the cluster.
+const SUPERUSER: u32 = 10;
 /// A partitioned queue, and one of its weeks taken off.
 const PARTITIONED: &str = "select absurd.create_queue('p', 'partitioned')";
 const DETACHED: &str = "select absurd.create_queue('p', 'partitioned');
@@ -84,6 +86,15 @@ pub fn partitions() -> Vec<Call> {
                 rows(|r| Ok(only::<bool>(r, 0)? == Some(true))),
             )
         },
+        Call {
+            before: PARTITIONED,
+            ..call(
+                "detach_partition",
+                2,
+                vec![text("t_p"), text("t_p_001")],
+                rows(|r| Ok(only::<bool>(r, 0)? == Some(true))),
+            )
+        },
         call("schedule_detach_jobs", 0, vec![text("q")], NO_CRON),
         call(
             "enable_cron",
@@ -92,6 +103,16 @@ pub fn partitions() -> Vec<Call> {
             NO_CRON,
         ),
         call("disable_cron", 0, vec![text("q")], NO_CRON),
+    ]
+}
+
+pub fn rights() -> Vec<Call> {
+    let grant = |name| call(name, 2, vec![Arg::Role(SUPERUSER), text("viewer"), text("q")], VOID);
+    vec![
+        grant("grant_access"),
+        grant("revoke_access"),
+        call("adopt_queue", 1, vec![text("q")], VOID),
+        call("fast_path", 0, vec![], rows(|r| Ok(!r.is_empty()))),
     ]
 }
 
