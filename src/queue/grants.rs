@@ -156,7 +156,8 @@ pub fn grant(
     grantee.give(session, access, queue)
 }
 
-/// Takes an access away again; what others of the role's give stays.
+/// Takes an access away again; what others of the role's give stays. With the last one goes USAGE of the
+/// schema.
 ///
 /// # Errors
 /// As [`grant`].
@@ -179,7 +180,11 @@ pub fn revoke(
     static OTHERS: Statement = Statement::new(
         "select access, queue_name from absurd.queue_access where role_id = $1 order by 1, 2",
     );
-    for row in session.run(&OTHERS, &Own, params![role])? {
+    let others = session.run(&OTHERS, &Own, params![role])?;
+    if others.is_empty() {
+        return grantee.run(session, "revoke", "usage", "schema absurd", "from");
+    }
+    for row in others {
         let other = Access::parse(Some(&row.need::<String>(0)?))?;
         let name: Option<String> = row.get(1)?;
         let queue = name.map(|name| QueueName::parse(Some(&name))).transpose()?;
@@ -300,12 +305,12 @@ impl Grantee {
         }
     }
 
-    /// USAGE of the schema stays: by itself it lets nobody do anything to a queue.
+    /// All but USAGE of the schema.
     fn take(&self, session: &Session, access: Access, queue: Option<&QueueName>) -> Result<()> {
+        self.on_own(session, access.on_schema(), false)?;
         match queue {
             Some(queue) => self.on_queue(session, access, queue, false),
             None => {
-                self.on_own(session, access.on_schema(), false)?;
                 self.on_own(session, access.on_all(), false)?;
                 self.on_each(session, access, false)
             }
