@@ -56,12 +56,12 @@ impl Transition<'_> {
         )
     }
 
-    /// How what is pending counts in what is closed.
-    fn closing_as(&self) -> StepState {
-        match self.run.status {
-            RunStatus::Running if !self.ends => StepState::UpstreamFailed,
-            _ => StepState::Skipped,
-        }
+    /// How what is pending counts inside an instance that is closed, or inside a container in it.
+    fn closing_as(&mut self, scope: ScopeId) -> Result<StepState> {
+        Ok(match self.view.scope(scope)?.phase {
+            ScopePhase::Closed(how) => how,
+            _ => StepState::UpstreamFailed,
+        })
     }
 
     /// Closes the inner instances of a container from an ordinal on, as far as the transition goes.
@@ -69,6 +69,7 @@ impl Transition<'_> {
         if !self.program.has(container.node) {
             return Ok(());
         }
+        let how = self.closing_as(container.scope)?;
         let mut from = from;
         loop {
             if self.closed >= self.bounds.works && self.is_loop(container) {
@@ -83,7 +84,7 @@ impl Transition<'_> {
             let is_full = page.len() >= limit;
             let open: Vec<ScopeId> =
                 page.iter().filter(|scope| scope.phase == ScopePhase::Open).map(|s| s.id).collect();
-            self.close_scopes(&open)?;
+            self.close_scopes(&open, how)?;
             match last.filter(|_| is_full) {
                 Some(last) => from = last.saturating_add(1),
                 None => return Ok(()),
@@ -92,11 +93,10 @@ impl Transition<'_> {
     }
 
     /// Closes instances, and cancels what runs directly in them and inside that.
-    fn close_scopes(&mut self, scopes: &[ScopeId]) -> Result<()> {
+    fn close_scopes(&mut self, scopes: &[ScopeId], how: StepState) -> Result<()> {
         if scopes.is_empty() {
             return Ok(());
         }
-        let how = self.closing_as();
         for scope in scopes {
             self.view.scope_mut(*scope)?.phase = ScopePhase::Closed(how);
         }
@@ -134,7 +134,8 @@ impl Transition<'_> {
             self.later.push(Work::CloseScope(scope));
             return Ok(());
         }
-        self.close_scopes(&[scope])
+        let how = self.closing_as(scope)?;
+        self.close_scopes(&[scope], how)
     }
 
     fn cancel_step(&mut self, step: &StepRec, run_goes_on: bool) -> Result<()> {
@@ -243,7 +244,7 @@ impl Transition<'_> {
     /// Closes the whole run: what is pending counts as skipped.
     pub fn close_run(&mut self) -> Result<()> {
         self.ends = true;
-        self.close_scopes(&[ScopeId::ROOT])
+        self.close_scopes(&[ScopeId::ROOT], StepState::Skipped)
     }
 
     /// Cancels the run; the reason becomes the message of its error.

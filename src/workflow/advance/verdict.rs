@@ -9,7 +9,7 @@ use crate::workflow::operator::Operator;
 use crate::workflow::program::NodeIx;
 use crate::workflow::records::{Moment, RunStatus, ScopeId, ScopeRec, StepKey};
 use crate::workflow::step_state::StepState;
-use crate::workflow::stimulus::Command;
+use crate::workflow::stimulus::{Command, Work};
 
 use super::Transition;
 use super::error::{object, of_step};
@@ -132,7 +132,7 @@ impl Transition<'_> {
         run.status = status;
         run.result = result;
         run.error = error;
-        self.work.clear();
+        self.work.retain(Work::is_closing);
         self.command(Command::FinishRun { status });
         Ok(())
     }
