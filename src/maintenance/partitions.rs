@@ -73,7 +73,9 @@ pub fn candidates(session: &Session, only: Option<&QueueName>) -> Result<Vec<Can
                 in ('t_' || q.queue_name, 'r_' || q.queue_name,
                     'c_' || q.queue_name, 'w_' || q.queue_name)
            join pg_catalog.pg_inherits i on i.inhparent = parent.oid and not i.inhdetachpending
-           join pg_catalog.pg_class part on part.oid = i.inhrelid
+           join pg_catalog.pg_class part
+             on part.oid = i.inhrelid and part.relnamespace = parent.relnamespace
+            and part.relkind = 'r'
           where q.storage_mode = 'partitioned' and q.detach_mode = 'empty'
             and ($1 is null or q.queue_name = $1)",
     );

@@ -95,6 +95,10 @@ pub fn stands_for(part: &str, whole: &str) -> Result<bool> {
     let is_plain = |row: &pg_sys::FormData_pg_class| {
         !row.relhastriggers && !row.relhasrules && !row.relrowsecurity
     };
+    // What is done to it as the owner must reach nothing of others.
+    if row_of_part.relkind as u8 != b'r' || !shape::is_trusted(row_of_part.relowner)? {
+        return Ok(false);
+    }
     if !row_of_part.relispartition || !is_plain(&row_of_part) || !is_plain(&row_of_whole) {
         return Ok(false);
     }

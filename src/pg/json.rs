@@ -45,6 +45,9 @@ pub struct Measure {
 #[derive(Clone, Copy, Debug)]
 pub struct Jsonb(Datum);
 
+/// Bytes of the text of a stored rule that is read.
+const SHORT: usize = 64 << 10;
+
 impl Jsonb {
     pub(super) fn datum(self) -> Datum {
         self.0
@@ -87,6 +90,17 @@ impl Jsonb {
                 .map(|text| text.to_string_lossy().into_owned())
                 .unwrap_or_default()
         }
+    }
+
+    /// The text of a stored value that clients may have written, where it has at most 64 KiB.
+    ///
+    /// # Errors
+    /// As [`Jsonb::measure`].
+    pub fn short_text(self) -> Result<Option<String>> {
+        let max = Measure { values: usize::MAX, levels: MAX_LEVELS, bytes: SHORT };
+        let found = self.measure(max)?;
+        let is_short = found.bytes <= SHORT && found.levels <= MAX_LEVELS;
+        Ok(is_short.then(|| self.to_text()))
     }
 
     /// Values, levels and bytes of the value's text, as far as needed to know that one of them is

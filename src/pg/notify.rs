@@ -4,7 +4,7 @@
 //! each of them a look-up. A backend remembers the answers instead. A trigger on the registry declares
 //! its relation changed, and Postgres tells every backend so before it runs its next statement.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 
@@ -34,6 +34,8 @@ struct Memory {
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
+    /// How often relations have changed.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Asks Postgres to tell of changed relations; called once when the library is loaded.
@@ -45,8 +47,7 @@ pub fn install() {
 /// # Safety
 /// Called by Postgres with the relation that changed, or none when all may have.
 unsafe extern "C-unwind" fn changed(_: pg_sys::Datum, relation: pg_sys::Oid) {
-    // A message may arrive while an answer is being written; that answer is then not kept, see
-    // `remember`.
+    CHANGES.set(CHANGES.get().wrapping_add(1));
     MEMORY.with(|memory| {
         if let Ok(mut memory) = memory.try_borrow_mut()
             && (relation == pg_sys::InvalidOid || memory.registry == Some(relation))
@@ -61,9 +62,17 @@ pub fn remembered(queue: &str) -> Option<bool> {
     MEMORY.with_borrow(|memory| memory.wanted.get(queue).copied())
 }
 
-/// Remembers an answer that was read just now.
-pub fn remember(queue: &str, wanted: bool) -> Result<()> {
+/// How often relations have changed, for [`remember`].
+pub fn changes() -> u64 {
+    CHANGES.get()
+}
+
+/// Remembers an answer that was read since `changes`, unless a relation has changed meanwhile.
+pub fn remember(queue: &str, wanted: bool, changes: u64) -> Result<()> {
     let registry = super::catalog::id("queues")?;
+    if CHANGES.get() != changes {
+        return Ok(());
+    }
     MEMORY.with_borrow_mut(|memory| {
         if memory.wanted.len() >= KEPT {
             memory.wanted.clear();

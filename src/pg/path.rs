@@ -131,7 +131,10 @@ mod postgres {
 
 /// Later ones have the setting alone.
 #[cfg(any(feature = "pg17", feature = "pg18"))]
-mod postgres {
+use setting as postgres;
+
+/// The path as a function's SET clause changes it: what is called meanwhile may set its own.
+pub(super) mod setting {
     use std::cell::RefCell;
     use std::ffi::c_int;
 
@@ -146,6 +149,10 @@ mod postgres {
         static LEVELS: RefCell<Vec<c_int>> = const { RefCell::new(Vec::new()) };
     }
 
+    /// Makes `pg_catalog` the search path, until [`pop`] in the same (sub)transaction.
+    ///
+    /// # Safety
+    /// Runs under `guarded`, or where an error may pass.
     pub unsafe fn push() {
         // SAFETY: as a function's SET clause does it.
         unsafe {
@@ -155,6 +162,8 @@ mod postgres {
         }
     }
 
+    /// # Safety
+    /// After [`push`].
     pub unsafe fn pop() {
         if let Some(level) = LEVELS.with_borrow_mut(Vec::pop) {
             // SAFETY: the level of the matching `push`.

@@ -10,7 +10,8 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
-use super::{path, shape};
+use super::path::setting;
+use super::shape;
 use crate::error::Result;
 
 // pgrx wraps each call into a catch of its own; an error that came through one of those below `guarded`
@@ -30,6 +31,7 @@ unsafe extern "C-unwind" {
 pub struct Rights {
     role: pg_sys::Oid,
     context: i32,
+    sets_path: bool,
 }
 
 /// The role that the call runs as.
@@ -106,18 +108,21 @@ pub fn restricted() -> Result<Rights> {
     take(shape::owner()?, pg_sys::SECURITY_RESTRICTED_OPERATION as i32)
 }
 
-/// As Postgres runs a SECURITY DEFINER function with a SET clause: the role, which the end of the transaction
-/// would put back too, and a path of `pg_catalog` alone.
+/// As Postgres runs a SECURITY DEFINER function: the role, which the end of the transaction would put back too.
+/// Where what is called must not meet the caller's path either, with a SET clause for that.
 fn take(owner: pg_sys::Oid, more: i32) -> Result<Rights> {
     let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+    let sets_path = more != 0;
     // SAFETY: the closure's frame is plain.
     unsafe {
-        guarded(|| path::push())?;
+        if sets_path {
+            guarded(|| setting::push())?;
+        }
         GetUserIdAndSecContext(&mut role, &mut context);
         let local = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
         SetUserIdAndSecContext(owner, context | local | more);
     }
-    Ok(Rights { role, context })
+    Ok(Rights { role, context, sets_path })
 }
 
 impl Drop for Rights {
@@ -125,7 +130,9 @@ impl Drop for Rights {
         // SAFETY: undoes what `take` did, in the same subtransaction.
         unsafe {
             SetUserIdAndSecContext(self.role, self.context);
-            path::pop();
+            if self.sets_path {
+                setting::pop();
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! what is a queue's. So a table is looked at before it is used, and again after Postgres says that something of
 //! it has changed. The extension's own tables are those that are its members.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 use std::rc::Rc;
@@ -64,6 +64,8 @@ type Listener = fn(Option<pg_sys::Oid>);
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
+    /// How often something has changed: what was looked at before is not remembered after.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// Called with each relation that changes, none for all.
     static LISTENERS: RefCell<Vec<Listener>> = const { RefCell::new(Vec::new()) };
 }
@@ -77,6 +79,7 @@ pub fn own(table: &str) -> Result<(pg_sys::Oid, pg_sys::Oid)> {
         return Ok(known);
     }
     listen()?;
+    let changes = CHANGES.get();
     let strange =
         |rule: &str| Error::NotOurs { relation: format!("absurd.{table}"), rule: rule.to_owned() };
     let Some(id) = catalog::id(table)? else { return Err(strange("does not exist")) };
@@ -90,7 +93,9 @@ pub fn own(table: &str) -> Result<(pg_sys::Oid, pg_sys::Oid)> {
     };
     let row = catalog::row(id)?.filter(|_| is_member);
     let Some(row) = row else { return Err(strange("is not a table of the extension")) };
-    MEMORY.with_borrow_mut(|memory| memory.own.insert(table.into(), (id, row.relowner)));
+    if CHANGES.get() == changes {
+        MEMORY.with_borrow_mut(|memory| memory.own.insert(table.into(), (id, row.relowner)));
+    }
     Ok((id, row.relowner))
 }
 
@@ -126,13 +131,14 @@ pub fn group(
         return Ok(known);
     }
     listen()?;
+    let changes = CHANGES.get();
     let tables = tables()
         .iter()
         .map(|(name, columns)| look(name, columns))
         .collect::<Result<Vec<Option<Looked>>>>()?;
     let is_whole = is_whole(&tables);
     let group = Rc::new(Group { tables });
-    if is_whole {
+    if is_whole && CHANGES.get() == changes {
         MEMORY.with_borrow_mut(|memory| {
             if memory.groups.len() >= GROUPS {
                 memory.groups.clear();
@@ -238,6 +244,7 @@ unsafe extern "C-unwind" fn other_changed(_: pg_sys::Datum, _: i32, _: u32) {
 }
 
 fn changed(relation: Option<pg_sys::Oid>) {
+    let _ = CHANGES.try_with(|changes| changes.set(changes.get().wrapping_add(1)));
     // Nothing of Postgres is called while the memory is borrowed.
     let _ = MEMORY.try_with(|memory| {
         if let Ok(mut memory) = memory.try_borrow_mut() {

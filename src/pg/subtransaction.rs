@@ -1,6 +1,7 @@
 //! An attempt whose failure the rest of the call survives.
 
 use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use pgrx::pg_sys;
 
@@ -27,15 +28,16 @@ impl Session {
             let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
             guarded(|| BeginInternalSubTransaction(std::ptr::null()))?;
             pg_sys::MemoryContextSwitchTo(context);
-            let outcome = self.apart(f);
+            // What pgrx catches of Postgres's errors comes up as a panic.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.apart(f)));
             let ended = match &outcome {
-                Ok(_) => guarded(|| ReleaseCurrentSubTransaction()),
-                Err(_) => guarded(|| RollbackAndReleaseCurrentSubTransaction()),
+                Ok(Ok(_)) => guarded(|| ReleaseCurrentSubTransaction()),
+                _ => guarded(|| RollbackAndReleaseCurrentSubTransaction()),
             };
             pg_sys::MemoryContextSwitchTo(context);
             pg_sys::CurrentResourceOwner = owner;
             ended?;
-            Ok(outcome)
+            outcome.map_or_else(|panic| resume_unwind(panic), Ok)
         }
     }
 
@@ -47,12 +49,12 @@ impl Session {
             let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
             guarded(|| BeginInternalSubTransaction(std::ptr::null()))?;
             pg_sys::MemoryContextSwitchTo(context);
-            let outcome = self.apart(f);
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.apart(f)));
             let ended = aborts::uncounted(|| guarded(|| RollbackAndReleaseCurrentSubTransaction()));
             pg_sys::MemoryContextSwitchTo(context);
             pg_sys::CurrentResourceOwner = owner;
             ended?;
-            Ok(outcome)
+            outcome.map_or_else(|panic| resume_unwind(panic), Ok)
         }
     }
 

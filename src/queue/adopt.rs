@@ -44,6 +44,29 @@ static STRANGE: Statement = Statement::new(
      select format('policy %s on %s', p.polname, own.relname)
        from own join pg_catalog.pg_policy p on p.polrelid = own.oid
      union all
+     select format('statistics %s on %s', s.stxname, own.relname)
+       from own join pg_catalog.pg_statistic_ext s on s.stxrelid = own.oid
+     union all
+     select format('partition key of %s', own.relname)
+       from own join pg_catalog.pg_partitioned_table k on k.partrelid = own.oid
+      where k.partexprs is not null
+         or exists (select from pg_catalog.unnest(k.partclass) c (oid) where c.oid >= 16384)
+     union all
+     -- Functions of Postgres's own are not stored as dependencies, and some run any SQL.
+     select format('expression of %s: %s', e.relname, e.expression)
+       from (select own.relname, pg_catalog.pg_get_constraintdef(k.oid) as expression
+               from own join pg_catalog.pg_constraint k on k.conrelid = own.oid and k.contype = 'c'
+              union all
+             select own.relname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+               from own join pg_catalog.pg_attrdef d on d.adrelid = own.oid) e,
+            pg_catalog.regexp_replace(e.expression, '''([^'']|'''')*''', '', 'g') bare
+      where exists (
+            select from pg_catalog.regexp_matches(bare, '([A-Za-z0-9_.\"]+)[ ]*[(]', 'g') m (found)
+             where m.found[1] not in (
+                   'CHECK', 'AND', 'OR', 'NOT', 'ANY', 'ALL', 'IN', 'timestamp', 'time', 'numeric',
+                   'character', 'varying', 'clock_timestamp', 'now', 'statement_timestamp',
+                   'transaction_timestamp', 'absurd.\"current_time\"', 'absurd.portable_uuidv7'))
+     union all
      select format('foreign key %s of %s', k.conname, own.relname)
        from own join pg_catalog.pg_constraint k on k.conrelid = own.oid and k.contype = 'f'
      union all
@@ -72,7 +95,8 @@ static STRANGE: Statement = Statement::new(
      select format('child %s of %s', c.relname, own.relname)
        from own join pg_catalog.pg_inherits i on i.inhparent = own.oid
        join pg_catalog.pg_class c on c.oid = i.inhrelid
-      where not c.relispartition
+      where not c.relispartition or c.relkind <> 'r'
+         or c.relnamespace <> 'absurd'::pg_catalog.regnamespace
      union all
      select format('%s is no table', own.relname) from own where own.relkind not in ('r', 'p')
       order by 1",
@@ -88,6 +112,17 @@ static TABLES: Statement = Statement::new(
                          where i.inhrelid = c.oid and whole.relname = any ($1)
                            and whole.relnamespace = c.relnamespace))
       order by 1",
+);
+
+/// Who else than the owner has rights on a table, or on a column of it, as REVOKE names them.
+static GRANTEES: Statement = Statement::new(
+    "select distinct case g.grantee when 0 then 'public'
+                     else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) end
+       from pg_catalog.pg_class c
+       left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attacl is not null,
+            pg_catalog.aclexplode(coalesce(c.relacl, '{}') || coalesce(a.attacl, '{}')) g
+      where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relname = $1
+        and g.grantee <> c.relowner",
 );
 
 /// Makes the extension's owner the owner of the tables that have a queue's names, partitions included.
@@ -118,8 +153,13 @@ pub fn run(session: &Session, queue: &QueueName) -> Result<()> {
     // First nobody can add to them any more: only their owner could.
     let owner = name::quote(&rights::name_of(shape::owner()?)?);
     for table in &tables {
-        let table = name::quote(table);
-        session.run_once(&format!("alter table absurd.{table} owner to {owner}"), &[])?;
+        let quoted = name::quote(table);
+        session.run_once(&format!("alter table absurd.{quoted} owner to {owner}"), &[])?;
+        for grantee in session.run(&GRANTEES, &Global, params![table.as_str()])? {
+            let grantee: String = grantee.need(0)?;
+            let sql = format!("revoke all on absurd.{quoted} from {grantee} cascade");
+            session.run_once(&sql, &[])?;
+        }
     }
     let strange = session
         .run(&STRANGE, &Global, params![tables])?

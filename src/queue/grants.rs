@@ -345,8 +345,11 @@ impl Grantee {
         for name in policy::all_names(session)? {
             // A registry row of another making may have a name that no table can carry.
             let Ok(queue) = QueueName::parse(Some(&name)) else { continue };
-            let is_usable = super::access::check(&name)
-                .is_ok_and(|group| group.tables.iter().take(5).all(Option::is_some));
+            let is_usable = match super::access::check(&name) {
+                Ok(group) => group.tables.iter().take(5).all(Option::is_some),
+                Err(Error::NotOurs { .. } | Error::ColumnType { .. }) => false,
+                Err(error) => return Err(error),
+            };
             if is_usable {
                 self.on_queue(session, access, &queue, gives)?;
             }

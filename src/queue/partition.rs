@@ -8,7 +8,7 @@ use super::{QueueName, hold, name, policy, script};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Statement};
-use crate::pg::{Session, Timestamp, lock, uuid};
+use crate::pg::{Session, Timestamp, lock, shape, uuid};
 
 /// The suffix of default partitions.
 pub const DEFAULT: &str = "d";
@@ -35,6 +35,7 @@ static ATTACHED: Statement = Statement::new(
        join pg_catalog.pg_class parent on parent.oid = i.inhparent
        join pg_catalog.pg_class part on part.oid = i.inhrelid
       where parent.relnamespace = 'absurd'::pg_catalog.regnamespace
+        and part.relnamespace = parent.relnamespace and part.relkind = 'r'
         and parent.relname = any ($1)",
 );
 
@@ -269,10 +270,15 @@ pub fn drop_default(session: &Session, queue: &QueueName) -> Result<()> {
 /// The weeks' tables of a queue that have been detached and not dropped.
 pub fn detached(session: &Session, queue: &str) -> Result<Vec<String>> {
     static DETACHED: Statement = Statement::new(
-        "select c.relname::pg_catalog.text
+        "select c.relname::pg_catalog.text, c.relowner
            from pg_catalog.pg_class c
           where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relkind = 'r'
             and not c.relispartition
+            -- What has events beside is, or was, a queue of its own.
+            and not exists (
+                select from pg_catalog.pg_class e
+                 where e.relnamespace = c.relnamespace
+                   and e.relname = 'e_' || pg_catalog.substr(c.relname::pg_catalog.text, 3))
             and pg_catalog.left(c.relname::pg_catalog.text, -3) = any ($1)
             and pg_catalog.right(c.relname::pg_catalog.text, 3) ~ '^[0-9]{3}$'
             and not exists (
@@ -281,8 +287,13 @@ pub fn detached(session: &Session, queue: &str) -> Result<Vec<String>> {
     );
     let stems: Vec<String> =
         script::WEEKLY.iter().map(|(prefix, _)| format!("{prefix}_{queue}_")).collect();
-    let rows = session.run(&DETACHED, &Global, params![stems])?;
-    rows.into_iter().map(|row| row.need(0)).collect()
+    let mut tables = Vec::new();
+    for row in session.run(&DETACHED, &Global, params![stems])? {
+        if shape::is_trusted(row.need(1)?)? {
+            tables.push(row.need(0)?);
+        }
+    }
+    Ok(tables)
 }
 
 /// Whether a table's name is that of a queue's week, and not of a queue's own table.
@@ -296,7 +307,8 @@ pub fn is_week(session: &Session, table: &str) -> Result<bool> {
     if !weekly || queue.is_empty() || !is_tag(tag) {
         return Ok(false);
     }
-    Ok(!policy::exists(session, &format!("{queue}_{tag}"))?)
+    let name = format!("{queue}_{tag}");
+    Ok(!policy::exists(session, &name)? && !exists(session, &format!("e_{name}"))?)
 }
 
 #[cfg(test)]

@@ -34,8 +34,9 @@ fn is_wanted(session: &Session, queue: &QueueName) -> Result<bool> {
     match notify::remembered(queue.as_str()) {
         Some(wanted) => Ok(wanted),
         None => {
+            let changes = notify::changes();
             let wanted = policy::notify(session, queue)?;
-            notify::remember(queue.as_str(), wanted)?;
+            notify::remember(queue.as_str(), wanted, changes)?;
             Ok(wanted)
         }
     }

@@ -177,8 +177,10 @@ fn settle(
     if !open || !may_fail {
         return Ok(None);
     }
-    let strategy = row.get::<Jsonb>(4)?.map(Jsonb::to_text);
-    let rules = row.get::<Jsonb>(6)?.map(Jsonb::to_text);
+    // What is too long to be one is a strategy that cannot be followed, and no rule.
+    let strategy = row.get::<Jsonb>(4)?.map(Jsonb::short_text).transpose()?;
+    let strategy = strategy.map(|text| text.unwrap_or_else(|| "\"too long\"".to_owned()));
+    let rules = row.get::<Jsonb>(6)?.map(Jsonb::short_text).transpose()?.flatten();
     let case = Case {
         attempt,
         retry_strategy: strategy.as_deref(),

@@ -3,7 +3,7 @@
 
 use super::budget::Budget;
 use super::stuck::{self, Kind, Known};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::{Session, Statement, Uuid};
 use crate::queue::QueueName;
@@ -96,13 +96,14 @@ fn clear(
     }
     let done = match session.attempt(|| work(runs.clone()))? {
         Ok(_) => runs,
+        Err(error) if stuck::ends_call(&error) => return Err(error),
         Err(_) => {
             let mut done = Vec::new();
             for run in runs {
                 match session.attempt(|| work(vec![run]))? {
                     Ok(_) => done.push(run),
-                    Err(Error::Postgres(caught)) if caught.is("42501") => {}
-                    Err(error) if stuck::ends_all(&error) => return Err(error),
+                    Err(error) if stuck::ends_call(&error) => return Err(error),
+                    Err(error) if stuck::is_denied(&error) => {}
                     Err(error) if stuck::is_passing(&error) => {}
                     Err(error) => {
                         stuck::set_aside(session, queue.as_str(), Kind::Run, run, &error, "")?;

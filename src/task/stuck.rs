@@ -188,15 +188,28 @@ fn described(error: &Error) -> String {
     object.to_string()
 }
 
-/// Whether an error ends the statement, whatever it was about: a cancel, a shutdown, a right or a relation
-/// that the call as a whole lacks, a transaction that may not write.
-pub fn ends_all(error: &Error) -> bool {
+/// Whether an error ends the statement, whatever it was about: a cancel, a shutdown, a transaction that may not
+/// write.
+pub fn ends_call(error: &Error) -> bool {
     match error {
-        Error::Postgres(caught) => {
-            let ending = ["57014", "57P01", "57P02", "57P03", "42501", "42P01", "25006", "25P02"];
-            ending.iter().any(|code| caught.is(code))
-        }
-        Error::NoSuchRelation { .. } | Error::NoSuchQueue { .. } | Error::Denied { .. } => true,
+        Error::Postgres(caught) => ["57014", "57P01", "57P02", "57P03", "25006", "25P02"]
+            .iter()
+            .any(|code| caught.is(code)),
+        _ => false,
+    }
+}
+
+/// As [`ends_call`], and a right, or a table of the queue, that the call as a whole lacks.
+pub fn ends_all(error: &Error) -> bool {
+    let lacks = matches!(error, Error::NoSuchRelation { .. } | Error::NoSuchQueue { .. });
+    lacks || is_denied(error) || ends_call(error)
+}
+
+/// Whether a role lacks a right.
+pub fn is_denied(error: &Error) -> bool {
+    match error {
+        Error::Postgres(caught) => caught.is("42501"),
+        Error::Denied { .. } => true,
         _ => false,
     }
 }

@@ -88,6 +88,7 @@ unsafe extern "C-unwind" {
         argument: Datum,
     );
 
+    pub fn LockBuffer(buffer: pgrx::pg_sys::Buffer, mode: c_int);
     pub fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
     pub fn GetTransactionSnapshot() -> Snapshot;
     pub fn GetActiveSnapshot() -> Snapshot;

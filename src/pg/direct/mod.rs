@@ -14,6 +14,7 @@ mod ffi;
 mod index;
 mod known;
 mod parts;
+mod places;
 mod rows;
 mod scan;
 mod table;

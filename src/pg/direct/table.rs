@@ -1,7 +1,6 @@
 //! Opening tables, and which tables can be used directly.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CStr;
 use std::ptr::{self, null_mut};
 use std::rc::Rc;
 
@@ -9,6 +8,7 @@ use pgrx::pg_sys;
 
 use super::ffi;
 use super::known::{self, Known};
+use super::places::places;
 use super::usage::{self, Why};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
@@ -44,7 +44,7 @@ pub enum Access {
 }
 
 impl Access {
-    fn writes(self) -> bool {
+    pub(super) fn writes(self) -> bool {
         self == Self::WriteOwn
     }
 
@@ -338,62 +338,4 @@ unsafe fn learn(
     let known = Rc::new(Known::new(id, places));
     known::put(name, layout, access, &known)?;
     Ok(Ok(known))
-}
-
-/// Where the layout's columns stand in the table, or why it cannot be used directly.
-unsafe fn places(
-    relation: pg_sys::Relation,
-    layout: &'static Layout,
-    access: Access,
-) -> Result<std::result::Result<Vec<usize>, Why>> {
-    // SAFETY: an open relation's descriptors.
-    unsafe {
-        let table = &*relation;
-        let row = &*table.rd_rel;
-        let is_of_kind = row.relkind as u8 == b'r'
-            && row.relam == pg_sys::HEAP_TABLE_AM_OID
-            && row.relispartition == (access == Access::ReadPart);
-        let why = if !is_of_kind {
-            Some(Why::Kind)
-        } else if !shape::is_trusted(row.relowner)? {
-            Some(Why::NotOurs)
-        } else if row.relhassubclass {
-            Some(Why::Children)
-        } else if row.relhasrules {
-            Some(Why::Rules)
-        } else {
-            row.relrowsecurity.then_some(Why::RowSecurity)
-        };
-        if let Some(why) = why {
-            return Ok(Err(why));
-        }
-        let descriptor = &*table.rd_att;
-        let columns = descriptor.attrs.as_slice(descriptor.natts as usize);
-        let mut places = Vec::with_capacity(layout.columns.len());
-        let mut next = 0;
-        for (name, kind) in layout.columns {
-            // The columns mostly come in the layout's order.
-            let order = (next..columns.len()).chain(0..next);
-            let is_it = |place: &usize| {
-                let column = &columns[*place];
-                !column.attisdropped
-                    && CStr::from_ptr(column.attname.data.as_ptr()).to_bytes() == name.as_bytes()
-            };
-            match order.into_iter().find(is_it) {
-                Some(place) if columns[place].atttypid == *kind => {
-                    places.push(place);
-                    next = place + 1;
-                }
-                _ => return Ok(Err(Why::Columns)),
-            }
-        }
-        // What is inserted gives every column of the layout, and others stay empty.
-        let is_given = |(place, column): (usize, &pg_sys::FormData_pg_attribute)| {
-            column.attisdropped || places.contains(&place) || !column.atthasdef
-        };
-        if access.writes() && !columns.iter().enumerate().all(is_given) {
-            return Ok(Err(Why::Columns));
-        }
-        Ok(Ok(places))
-    }
 }

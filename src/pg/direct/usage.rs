@@ -18,6 +18,7 @@ pub enum Why {
     Children,
     Rules,
     RowSecurity,
+    Triggers,
     Columns,
     Rights,
     /// Nothing may be written: a read-only transaction, or a parallel one.
@@ -36,6 +37,7 @@ impl Why {
             Self::Children => "other tables inherit from it",
             Self::Rules => "it has rules",
             Self::RowSecurity => "it has row security",
+            Self::Triggers => "it has triggers of statements",
             Self::Columns => "a column is missing or has another type",
             Self::Rights => "the role lacks a right on the whole table",
             Self::ReadOnly => "the transaction is read-only or parallel",

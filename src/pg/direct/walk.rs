@@ -77,12 +77,16 @@ impl Table {
                 return Found::UnderWay;
             }
             let tuple = (*self.row.cast::<pg_sys::HeapTupleTableSlot>()).tuple;
+            let buffer = (*self.row.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
+            // Both belong together: others change them under the page's lock.
+            ffi::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let header = &*(*tuple).t_data;
-            let has = |bit: u32| u32::from(header.t_infomask) & bit != 0;
+            let (mask, xmax) = (header.t_infomask, header.t_choice.t_heap.t_xmax);
+            ffi::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            let has = |bit: u32| u32::from(mask) & bit != 0;
             // Of several that share a lock it is not asked whether they still do.
             let is_held = !has(pg_sys::HEAP_XMAX_INVALID)
-                && (has(pg_sys::HEAP_XMAX_IS_MULTI)
-                    || ffi::TransactionIdIsInProgress(header.t_choice.t_heap.t_xmax));
+                && (has(pg_sys::HEAP_XMAX_IS_MULTI) || ffi::TransactionIdIsInProgress(xmax));
             if is_held { Found::UnderWay } else { Found::Settled }
         }
     }

@@ -170,6 +170,8 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
         match access::require(&name, &access::SPAWN) {
             Ok(()) => {}
             Err(Error::Denied { .. }) => continue,
+            // Only who undoes it may go on after an error of Postgres's.
+            Err(error @ Error::Postgres(_)) => return Err(error),
             Err(error) => {
                 ereport::warn(error)?;
                 continue;

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Drive, lock};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
 use crate::pg::plan::{Global, Own, Statement};
@@ -92,7 +92,7 @@ impl Turn<'_> {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        if ends_statement(&error) {
+        if stuck::ends_call(&error) {
             return Err(error);
         }
         if stuck::is_passing(&error) {
@@ -108,7 +108,7 @@ impl Turn<'_> {
         };
         // A tree that is gone needs nothing.
         let Some(queue) = queue else { return Ok(Turned::Failed) };
-        let role = if is_denied(&error) { caller(session)? } else { String::new() };
+        let role = if stuck::is_denied(&error) { caller(session)? } else { String::new() };
         let root = crate::pg::Uuid::from_bytes(self.root.into_bytes());
         if stuck::set_aside(session, &queue, Kind::Workflow, root, &error, &role)? == 1
             && role.is_empty()
@@ -116,23 +116,5 @@ impl Turn<'_> {
             crate::pg::ereport::warn(error)?;
         }
         Ok(Turned::Failed)
-    }
-}
-
-fn is_denied(error: &Error) -> bool {
-    match error {
-        Error::Postgres(caught) => caught.is("42501"),
-        Error::Denied { .. } => true,
-        _ => false,
-    }
-}
-
-/// A statement that is cancelled, or may not write at all, ends as a whole.
-fn ends_statement(error: &Error) -> bool {
-    match error {
-        Error::Postgres(caught) => ["57014", "57P01", "57P02", "57P03", "25006", "25P02"]
-            .iter()
-            .any(|code| caught.is(code)),
-        _ => false,
     }
 }
