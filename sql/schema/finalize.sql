@@ -106,7 +106,7 @@ comment on function absurd.grant_access(regrole, text, text) is
 comment on function absurd.revoke_access(regrole, text, text) is
     'Takes an access away from a role again, on one queue or on all; what another access of the role gives stays. Errors: as grant_access.';
 comment on function absurd.adopt_queue(text) is
-    'Makes the extension''s owner the owner of the tables that have a queue''s names; create_queue then takes them up. Errors: 42501 not a superuser; 42P01 no such table; 55000 listing triggers, rules, policies, defaults, constraints and indexes that the engine does not know.';
+    'Makes the extension''s owner the owner of the tables that have a queue''s names; create_queue then takes them up; others'' rights on them are revoked. Errors: 42501 not a superuser; 42P01 no such table; 55000 listing triggers, rules, policies, defaults, constraints and indexes that the engine does not know.';
 comment on function absurd.fast_path() is
     'Whether the tables that claims look at, and those of executed workflow runs, are used without statements now, why not, and how often this session has used them or had to use statements. Error: 42501 without SELECT on absurd.queues.';
 

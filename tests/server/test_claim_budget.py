@@ -130,3 +130,28 @@ def test_large_loop_begins_in_parts_that_claims_do(conn, queue):
     assert conn.execute(f"select count(*) from absurd.t_{queue} where task_name = 'f' and state in ('pending', 'running', 'sleeping')").fetchone() == (0,)
     assert conn.execute("select count(*) from absurd.workflow_items").fetchone() == (0,)
     assert conn.execute("select count(*) from absurd.workflow_scope where phase = 'open'").fetchone() == (0,)
+
+
+# As text they are longer than Postgres makes one; stored, a hundred kilobytes.
+LONG = "(select jsonb_agg(1e131071::numeric) from generate_series(1, 8200))"
+
+
+@pytest.mark.parametrize("direct", ["on", "off"])
+@pytest.mark.parametrize("column", ["retry_strategy", "cancellation"])
+def test_stored_rules_that_cannot_be_printed_stop_nobody(conn, queue, column, direct):
+    conn.execute("select set_config('absurd.direct', %s, false)", (direct,))
+    for name in ("poison", "good"):
+        conn.execute("select absurd.spawn_task(%s, %s, '{}')", (queue, name))
+    wrong = f"jsonb_build_object('kind', 'fixed', 'max_delay', 5, 'x', {LONG})"
+    conn.execute(f"update absurd.t_{queue} set {column} = {wrong} where task_name = 'poison'")
+    names = "select task_name from absurd.claim_task(%s, 'w', 600, 5)"
+    handed = [name for (name,) in conn.execute(names.replace("600", "1"), (queue,))]
+    assert sorted(handed) == ["good", "poison"]
+    conn.execute(f"update absurd.r_{queue} set claim_expires_at = clock_timestamp() - interval '1 second'")
+    conn.execute("select absurd.spawn_task(%s, 'next', '{}')", (queue,))
+    again = [name for (name,) in conn.execute(names, (queue,))]
+    assert "next" in again and "good" in again
+    assert conn.info.transaction_status.name == "IDLE"
+    # A strategy that long cannot be followed; a rule that long is none.
+    ends = {"retry_strategy": "failed", "cancellation": "running"}
+    assert conn.execute(f"select state from absurd.t_{queue} where task_name = 'poison'").fetchone() == (ends[column],)

@@ -116,6 +116,10 @@ STRANGE = {
     "constraint": "alter table absurd.t_{0} add check ({1}.call())",
     "index": "create index on absurd.t_{0} (task_name) where {1}.call()",
     "column": "alter table absurd.t_{0} add column x {1}.kind",
+    "statistics": "create statistics {1}.code on ({1}.call()), state from absurd.t_{0}",
+    "expression": "alter table absurd.t_{0} alter column task_name"
+                  " set default query_to_xml('select {1}.call()', true, true, '')::text",
+    "child": "create table {1}.child () inherits (absurd.t_{0})",
 }
 
 
@@ -138,6 +142,49 @@ def test_adopting_refuses_what_it_does_not_know(conn, creator, queue, kind):
     assert state(creator, "select absurd.adopt_queue(%s)", name)[0] == "42501"
     for letter in "trcew":
         conn.execute(f"drop table absurd.{letter}_{name} cascade")
+    conn.execute(f"drop schema {schema} cascade")
+
+
+def test_adopting_takes_others_rights_away(conn, creator, queue):
+    name = "once_theirs"
+    for letter in "trcew":
+        conn.execute(f"create table absurd.{letter}_{name} (like absurd.{letter}_{queue} including all)")
+        conn.execute(f"alter table absurd.{letter}_{name} owner to {creator.role}")
+    conn.execute(f"grant trigger, references on absurd.t_{name} to public")
+    conn.execute(f"grant update (state) on absurd.r_{name} to {creator.role}, public")
+    conn.execute("select absurd.adopt_queue(%s)", (name,))
+    left = """select count(*) from pg_class c left join pg_attribute a on a.attrelid = c.oid,
+                     aclexplode(coalesce(c.relacl, '{}') || coalesce(a.attacl, '{}')) g
+               where c.relname like '__once\\_theirs' and g.grantee <> c.relowner"""
+    assert value(conn, left) == 0
+
+
+def test_dropping_a_queue_leaves_one_that_is_called_like_its_week(conn):
+    conn.execute("select absurd.create_queue('near'), absurd.create_queue('near_601')")
+    conn.execute("select absurd.spawn_task('near_601', 'x', '{}')")
+    # As after the extension has been made anew: the tables are there, the registry is empty.
+    conn.execute("delete from absurd.queues where queue_name = 'near_601'")
+    conn.execute("select absurd.drop_queue('near')")
+    assert state(conn, "select absurd.drop_detached_partition('t_near_601')")[0] == "22023"
+    assert value(conn, "select count(*) from absurd.t_near_601") == 1
+    conn.execute("select absurd.create_queue('near_601'), absurd.drop_queue('near_601')")
+
+
+def test_triggers_on_the_registry_have_their_own_path(conn, creator):
+    schema = f"s_{uuid.uuid4().hex[:8]}"
+    conn.execute(f"create schema {schema}")
+    conn.execute(f"create table {schema}.log (name text)")
+    conn.execute(f"""create function {schema}.note() returns trigger language plpgsql set search_path = {schema}
+                     as 'begin insert into log values (new.queue_name); return new; end'""")
+    conn.execute(f"create trigger zz_note before insert or update on absurd.queues for each row"
+                 f" execute function {schema}.note()")
+    conn.execute(f"grant usage on schema {schema} to {creator.role}")
+    conn.execute(f"grant insert on {schema}.log to {creator.role}")
+    creator.execute("select absurd.create_queue('noted')")
+    creator.execute("select absurd.set_queue_policy('noted', '{\"notify\": true}')")
+    assert conn.execute(f"select distinct name from {schema}.log").fetchall() == [("noted",)]
+    conn.execute("drop trigger zz_note on absurd.queues")
+    conn.execute("select absurd.drop_queue('noted')")
     conn.execute(f"drop schema {schema} cascade")
 
 
