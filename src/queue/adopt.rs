@@ -118,9 +118,11 @@ static TABLES: Statement = Statement::new(
 static GRANTEES: Statement = Statement::new(
     "select distinct case g.grantee when 0 then 'public'
                      else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) end
-       from pg_catalog.pg_class c
-       left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attacl is not null,
-            pg_catalog.aclexplode(coalesce(c.relacl, '{}') || coalesce(a.attacl, '{}')) g
+       from pg_catalog.pg_class c,
+            lateral (select c.relacl
+                      union all
+                     select a.attacl from pg_catalog.pg_attribute a where a.attrelid = c.oid) l (acl),
+            lateral pg_catalog.aclexplode(l.acl) g
       where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relname = $1
         and g.grantee <> c.relowner",
 );

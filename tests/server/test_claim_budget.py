@@ -140,6 +140,8 @@ LONG = "(select jsonb_agg(1e131071::numeric) from generate_series(1, 8200))"
 @pytest.mark.parametrize("column", ["retry_strategy", "cancellation"])
 def test_stored_rules_that_cannot_be_printed_stop_nobody(conn, queue, column, direct):
     conn.execute("select set_config('absurd.direct', %s, false)", (direct,))
+    conn.execute("select absurd.drop_queue(%s)", (queue,))
+    conn.execute("select absurd.create_queue(%s)", (queue,))
     for name in ("poison", "good"):
         conn.execute("select absurd.spawn_task(%s, %s, '{}')", (queue, name))
     wrong = f"jsonb_build_object('kind', 'fixed', 'max_delay', 5, 'x', {LONG})"

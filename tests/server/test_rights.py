@@ -153,8 +153,8 @@ def test_adopting_takes_others_rights_away(conn, creator, queue):
     conn.execute(f"grant trigger, references on absurd.t_{name} to public")
     conn.execute(f"grant update (state) on absurd.r_{name} to {creator.role}, public")
     conn.execute("select absurd.adopt_queue(%s)", (name,))
-    left = """select count(*) from pg_class c left join pg_attribute a on a.attrelid = c.oid,
-                     aclexplode(coalesce(c.relacl, '{}') || coalesce(a.attacl, '{}')) g
+    left = """select count(*) from pg_class c, lateral (select c.relacl union all
+                     select attacl from pg_attribute where attrelid = c.oid) l (acl), lateral aclexplode(l.acl) g
                where c.relname like '__once\\_theirs' and g.grantee <> c.relowner"""
     assert value(conn, left) == 0
 
