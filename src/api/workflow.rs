@@ -223,10 +223,11 @@ fn parse_workflow_step_name(
 fn workflow_run_guard<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByRust>>, core::convert::Infallible> {
-    let row = call(|session| {
-        let when = [When::BEFORE_INSERT, When::BEFORE_UPDATE];
-        let fired = Fired::on(trigger, "workflow_run", &when)?;
-        let settled = row_guard::check(session, &fired, session.now())?;
+    let when = [When::BEFORE_INSERT, When::BEFORE_UPDATE];
+    let fired = session::pure(|| Fired::on(trigger, "workflow_run", &when));
+    let settled = call(|session| row_guard::check(session, &fired, session.now()));
+    // Postgres reads the row after the call, whose memory is gone by then.
+    let row = session::pure(|| {
         let mut row = fired.into_new()?;
         trigger::set(&mut row, "started_at", settled.started_at)?;
         trigger::set(&mut row, "completed_at", settled.completed_at)?;

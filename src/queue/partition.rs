@@ -174,7 +174,14 @@ fn create(session: &Session, queue: &QueueName, week: &Missing, make_room: bool)
     let Missing { prefix, column, partition, from, to } = week;
     create_alone(session, queue, prefix, partition)?;
     if make_room {
-        let columns = column_list(session, &queue.relation(prefix, DEFAULT))?;
+        let default = queue.relation(prefix, DEFAULT);
+        let columns = column_list(session, &default)?;
+        // Users' triggers run as their caller, and this is the owner's doing: rows only change their place.
+        let triggers = triggers(session, &default)?;
+        for (name, _) in &triggers {
+            let sql = format!("alter table {} disable trigger {name}", quoted(&default));
+            session.run_once(&sql, &[])?;
+        }
         let moved = format!(
             "with moved as (
                  delete from only {} where {column} >= '{from}' and {column} < '{to}'
@@ -185,6 +192,10 @@ fn create(session: &Session, queue: &QueueName, week: &Missing, make_room: bool)
             quoted(partition),
         );
         session.run_once(&moved, &[])?;
+        for (name, again) in &triggers {
+            let sql = format!("alter table {} enable {again} {name}", quoted(&default));
+            session.run_once(&sql, &[])?;
+        }
     }
     let attach = format!(
         "alter table {} attach partition {} for values from ('{from}') to ('{to}')",
@@ -193,6 +204,22 @@ fn create(session: &Session, queue: &QueueName, week: &Missing, make_room: bool)
     );
     session.run_once(&attach, &[])?;
     Ok(())
+}
+
+/// The triggers of a table that fire, quoted, with what enables them again.
+fn triggers(session: &Session, table: &str) -> Result<Vec<(String, String)>> {
+    static TRIGGERS: Statement = Statement::new(
+        "select pg_catalog.quote_ident(g.tgname),
+                case g.tgenabled when 'A' then 'always trigger' when 'R' then 'replica trigger'
+                                 else 'trigger' end
+           from pg_catalog.pg_trigger g
+           join pg_catalog.pg_class c on c.oid = g.tgrelid
+          where c.relnamespace = 'absurd'::pg_catalog.regnamespace and c.relname = $1
+            and not g.tgisinternal and g.tgenabled <> 'D'
+          order by 1",
+    );
+    let rows = session.run(&TRIGGERS, &Global, params![table])?;
+    rows.into_iter().map(|row| Ok((row.need(0)?, row.need(1)?))).collect()
 }
 
 fn column_list(session: &Session, table: &str) -> Result<String> {

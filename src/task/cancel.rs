@@ -95,6 +95,7 @@ pub fn resolve(session: &Session, queue: &QueueName, id: Uuid) -> Result<Option<
 /// left, and those that still have one go round again. Holding every open run, nobody can add one.
 pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Result<Cancelled> {
     let mut cancelled = Cancelled { count: 0, followed: Vec::new() };
+    let mut was_in_vain = false;
     while !tasks.is_empty() {
         session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?;
         let done = session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?;
@@ -108,8 +109,14 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
         if count == tasks.len() {
             break;
         }
-        let left = session.run(&OPEN, queue, params![tasks])?;
-        tasks = left.into_iter().map(|row| row.need(0)).collect::<Result<_>>()?;
+        let left = session.run(&OPEN, queue, params![tasks.clone()])?;
+        let left = left.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
+        // What is still open after that, with no run that has come since, is not the caller's to change.
+        if left.len() == tasks.len() && count == 0 && was_in_vain {
+            break;
+        }
+        was_in_vain = count == 0;
+        tasks = left;
     }
     Ok(cancelled)
 }

@@ -160,7 +160,7 @@ pub fn retry(
         link::rejoin(session, workflow_run, options.spawn_new)?;
     }
     if !options.spawn_new {
-        followed::check_retry(session, task)?;
+        followed::check_retry(session, queue, task)?;
     }
     retry::run(session, queue, task, &failed, options)
 }

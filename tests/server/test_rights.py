@@ -188,6 +188,51 @@ def test_triggers_on_the_registry_have_their_own_path(conn, creator):
     conn.execute(f"drop schema {schema} cascade")
 
 
+def test_rows_of_any_size_pass_the_guard(role, conn, queue):
+    """The guard's row is read after its call, whose memory is gone by then."""
+    producer = role()
+    conn.execute(f"select absurd.grant_access('{producer.role}', 'producer')")
+    text = "x" * 40_000
+    run = value(producer, "select absurd.create_workflow_run('large', '1', jsonb_build_object('x', %s::text), %s)", text, text)
+    for n in range(20):
+        producer.execute("update absurd.workflow_run set tags = jsonb_build_object('n', %s::int, 'x', %s::text)"
+                         " where workflow_run_id = %s", (n, text * n, run))
+    kept = conn.execute("select inputs->>'x' = %s, created_by = %s, tags->>'x' = %s from absurd.workflow_run"
+                        " where workflow_run_id = %s", (text, text, text * 19, run)).fetchone()
+    assert kept == (True, True, True)
+
+
+def test_a_task_that_may_be_seen_and_not_changed_is_not_cancelled(role, conn, queue):
+    worker = role()
+    conn.execute(f"select absurd.grant_access('{worker.role}', 'worker')")
+    task = value(conn, "select task_id from absurd.spawn_task(%s, 'x', '{}')", queue)
+    conn.execute(f"create policy seen on absurd.t_{queue} for select using (true)")
+    conn.execute(f"create policy mine on absurd.t_{queue} for update using (false)")
+    conn.execute(f"alter table absurd.t_{queue} enable row level security")
+    assert value(worker, "select absurd.cancel_task(%s, %s)", queue, task) is False
+    assert value(conn, f"select state from absurd.t_{queue}") == "pending"
+
+
+def test_moving_rows_to_their_week_fires_nobodys_triggers(role, conn):
+    conn.execute("select absurd.create_queue('moved', 'partitioned')")
+    conn.execute("create table public.moves (what text, who text)")
+    conn.execute("grant insert on public.moves to public")
+    holder = role("trigger on absurd.t_moved_d", "create on schema public")
+    holder.execute("""create function public.note_move() returns trigger language plpgsql
+                      as 'begin insert into public.moves values (tg_op, current_user); return old; end'""")
+    holder.execute("create trigger note before delete on absurd.t_moved_d for each row execute function public.note_move()")
+    conn.execute("set absurd.fake_now = '2034-09-01'")
+    conn.execute("select absurd.spawn_task('moved', 'x', '{}')")
+    assert value(conn, "select count(*) from absurd.t_moved_d") == 1
+    conn.execute("select absurd.ensure_partitions('moved')")
+    conn.execute("reset absurd.fake_now")
+    assert value(conn, "select count(*) from absurd.t_moved_d") == 0
+    assert value(conn, "select count(*) from public.moves") == 0
+    assert value(conn, "select tgenabled::text from pg_trigger where tgname = 'note'") == "O"
+    conn.execute("select absurd.drop_queue('moved')")
+    conn.execute("drop table public.moves cascade; drop function public.note_move() cascade")
+
+
 VERBS = {
     "spawn_task": "select * from absurd.spawn_task('{q}', 'y', '{{}}')",
     "claim_task": "select * from absurd.claim_task('{q}', 'w', 30, 5)",

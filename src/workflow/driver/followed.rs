@@ -226,14 +226,16 @@ pub fn hold(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Resu
 ///
 /// # Errors
 /// 55000 when a step has taken note of its failure: what came of that is not undone.
-pub fn check_retry(session: &Session, task: crate::pg::Uuid) -> Result<()> {
+pub fn check_retry(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Result<()> {
     static NOTED: Statement = Statement::new(
         "select s.workflow_run_id
            from absurd.workflow_step s
-          where s.task_id = $1 and s.state not in ('pending', 'running')
+           join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
+          where s.task_id = $1 and s.state not in ('pending', 'running') and e.queue_name = $2
           limit 1",
     );
-    let Some(row) = session.run(&NOTED, &Own, params![task])?.first() else { return Ok(()) };
+    let values = params![task, queue.as_str()];
+    let Some(row) = session.run(&NOTED, &Own, values)?.first() else { return Ok(()) };
     let run: Uuid = row.need(0)?;
     Err(Error::WrongState {
         what: format!("Task \"{task}\""),
