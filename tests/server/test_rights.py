@@ -193,7 +193,7 @@ def test_rows_of_any_size_pass_the_guard(role, conn, queue):
     producer = role()
     conn.execute(f"select absurd.grant_access('{producer.role}', 'producer')")
     text = "x" * 40_000
-    run = value(producer, "select absurd.create_workflow_run('large', '1', jsonb_build_object('x', %s::text), %s)", text, text)
+    run = value(producer, "select absurd.create_workflow_run('large', '1', jsonb_build_object('x', %s::text), created_by => %s)", text, text)
     for n in range(20):
         producer.execute("update absurd.workflow_run set tags = jsonb_build_object('n', %s::int, 'x', %s::text)"
                          " where workflow_run_id = %s", (n, text * n, run))
