@@ -73,7 +73,8 @@ pub enum Error {
     StrangeParts { queue: String, parts: Vec<String> },
     /// The caller's role lacks a right on a relation of the extension's (42501).
     Denied { relation: String },
-    /// A trigger function of the engine on a table, or at an event, that it was not made for (0A000).
+    /// A trigger function of the engine on a table, or at an event, that it was not made for
+    /// (0A000).
     ForeignTrigger { name: String },
     /// A column of a table has another type than the engine reads it as (55000).
     ColumnType { table: String, column: String },

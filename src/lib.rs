@@ -1,9 +1,10 @@
 //! Durable queues, tasks and workflow runs inside PostgreSQL.
 //!
 //! One way through the house: `api` -> `workflow` -> `task`, `event`, `checkpoint`, `maintenance`
-//! -> `queue` -> `pg`. `error`, `json`, `time`, `unknown` and the pure files (state, backoff, options,
-//! status, name) lie below all and know nothing of Postgres. Neither do the language of workflow
-//! documents, their compiler and their interpreter, which `workflow::driver` connects with the tables.
+//! -> `queue` -> `pg`. `error`, `json`, `time`, `unknown` and the pure files (state, backoff,
+//! options, status, name) lie below all and know nothing of Postgres. Neither do the language of
+//! workflow documents, their compiler and their interpreter, which `workflow::driver` connects with
+//! the tables.
 
 // Data must not be able to end a session's call other than by an error with its code.
 #![cfg_attr(

@@ -44,8 +44,8 @@ impl Timestamp {
     /// The first instant that a `timestamptz` can hold, in 4714 BC.
     const FIRST: i64 = -211_813_488_000_000_000;
 
-    /// `self` and this many seconds more; what lies beyond the type's range is an infinity, and what is no
-    /// number adds nothing.
+    /// `self` and this many seconds more; what lies beyond the type's range is an infinity, and
+    /// what is no number adds nothing.
     pub fn plus_seconds(self, seconds: f64) -> Self {
         if !self.is_finite() {
             return self;

@@ -1,5 +1,5 @@
-//! Members of options that no function reads. They are accepted, as they always were, and named in a
-//! warning: `max_attempt` would otherwise mean a task that is never given up, without a word.
+//! Members of options that no function reads. They are accepted, as they always were, and named in
+//! a warning: `max_attempt` would otherwise mean a task that is never given up, without a word.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub struct Unknown {
     meant: String,
 }
 
-/// Adds the members of an object that are not among the known ones. `inside` is the object's own place
-/// with a dot, or nothing. What is no object has none.
+/// Adds the members of an object that are not among the known ones. `inside` is the object's own
+/// place with a dot, or nothing. What is no object has none.
 pub fn find(json: &str, inside: &str, known: &'static [&'static str], found: &mut Vec<Unknown>) {
     let Ok(names) = serde_json::Deserializer::from_str(json).deserialize_map(Others(known)) else {
         return;
@@ -59,8 +59,8 @@ impl<'de> Visitor<'de> for Others {
     }
 }
 
-/// The known name that differs least, whatever the case and the underscores. One that begins with the
-/// other is nearest: `delay` means `delay_seconds`.
+/// The known name that differs least, whatever the case and the underscores. One that begins with
+/// the other is nearest: `delay` means `delay_seconds`.
 fn nearest(name: &str, known: &'static [&'static str]) -> &'static str {
     let letters = |name: &str| -> Vec<char> {
         name.chars().take(64).filter(|c| *c != '_').flat_map(char::to_lowercase).collect()

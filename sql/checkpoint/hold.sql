@@ -1,5 +1,5 @@
--- The run that writes a checkpoint, locked against ending: a failure or cancellation under way decides first.
--- Writers of one run share it. Nothing when it or its task has ended. $1 run.
+-- The run that writes a checkpoint, locked against ending: a failure or cancellation under way
+-- decides first. Writers of one run share it. Nothing when it or its task has ended. $1 run.
 select r.task_id, r.attempt, true
   from {r} r
   join {t} t on t.task_id = r.task_id

@@ -1,5 +1,6 @@
--- Everything that await_event decides on, once the run is locked: $1 run, $2 step, $3 event. The lock
--- is a statement of its own, since this one must see what was committed while that was waited for.
+-- Everything that await_event decides on, once the run is locked: $1 run, $2 step, $3 event. The
+-- lock is a statement of its own, since this one must see what was committed while that was waited
+-- for.
 select r.task_id, r.state, t.state, r.wake_event, r.event_payload is not null,
        c.task_id is not null, c.state, e.event_name is not null, e.payload
   from {r} r

@@ -1,5 +1,5 @@
--- Registers a wait and puts run and task to sleep: $1 run, $2 task, $3 step, $4 event, $5 timeout or
--- null, $6 now.
+-- Registers a wait and puts run and task to sleep: $1 run, $2 task, $3 step, $4 event, $5 timeout
+-- or null, $6 now.
 with wait as (
     insert into {w} (task_id, run_id, step_name, event_name, timeout_at, created_at)
     values ($2, $1, $3, $4, $5, $6)

@@ -1,7 +1,7 @@
--- Wakes the runs that wait for events: $1 runs, $2 steps, $3 which of the payloads, $4 payloads, $5 now.
--- Runs are locked in the order in which they are given, then their tasks, so that emitters and
--- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres would
--- read the waits of all events in the order of their runs.)
+-- Wakes the runs that wait for events: $1 runs, $2 steps, $3 which of the payloads, $4 payloads, $5
+-- now. Runs are locked in the order in which they are given, then their tasks, so that emitters and
+-- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres
+-- would read the waits of all events in the order of their runs.)
 with held as materialized (
     select r.run_id, r.task_id, r.attempt, given.step_name, ($4)[given.place] as payload
       from rows from (unnest($1), unnest($2), unnest($3)) as given (run_id, step_name, place)

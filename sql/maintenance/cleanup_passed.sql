@@ -1,5 +1,5 @@
--- Takes failed attempts that others followed out of the index of what has ended, where it does not say so
--- of them since a client wrote them: $1 the instant up to which cleanups have come.
+-- Takes failed attempts that others followed out of the index of what has ended, where it does not
+-- say so of them since a client wrote them: $1 the instant up to which cleanups have come.
 with passed as materialized (
     select r.run_id
       from {r} r

@@ -1,7 +1,8 @@
--- Removes tasks that ended before $1, oldest first, at most $2, with everything of theirs. A task that
--- is locked, being revived for one, or one of whose rows somebody holds, is passed over: a few more
--- candidates than wanted are looked at for that. Rows are taken from the inside out, each kind only of
--- tasks whose inner rows could all be had, so that nothing stays locked of a task that stays.
+-- Removes tasks that ended before $1, oldest first, at most $2, with everything of theirs. A task
+-- that is locked, being revived for one, or one of whose rows somebody holds, is passed over: a few
+-- more candidates than wanted are looked at for that. Rows are taken from the inside out, each kind
+-- only of tasks whose inner rows could all be had, so that nothing stays locked of a task that
+-- stays.
 with ended as materialized (
     select t.task_id, coalesce(r.completed_at, r.failed_at) as ended_at
       from {r} r

@@ -1,5 +1,6 @@
 -- Columns of our own, and those of the contract that tables of another make may lack, one a
--- statement. Each may be null and none is relied upon: clients insert rows by the columns they know.
+-- statement. Each may be null and none is relied upon: clients insert rows by the columns they
+-- know.
 
 alter table {t} add column tenant_id pg_catalog.text;
 alter table {t} add column idempotency_key pg_catalog.text;

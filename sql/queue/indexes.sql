@@ -1,10 +1,10 @@
 -- The indexes of one queue beside its keys. A task's row changes state several times, and none of
 -- its indexes mentions the state, so that most of those updates can stay within the page.
 
--- Tasks with a cancellation rule, by the instant at which it comes due, in UTC. An expression, so that
--- it is right whoever writes the row, and of built-in functions only, so that the table needs no
--- extension. (A column that the engine fills would let a claim stay within the page, but not know of
--- rows that clients move; a generated one doubled the cost of a spawn.)
+-- Tasks with a cancellation rule, by the instant at which it comes due, in UTC. An expression, so
+-- that it is right whoever writes the row, and of built-in functions only, so that the table needs
+-- no extension. (A column that the engine fills would let a claim stay within the page, but not
+-- know of rows that clients move; a generated one doubled the cost of a spawn.)
 create index if not exists {t_due} on {t} (({deadline}))
     where cancellation is not null and cancel_done is null;
 -- Unpartitioned queues only. Most tasks have no key, and the index does not know them.
@@ -25,8 +25,8 @@ create index if not exists {r_cei} on {r} (claim_expires_at)
 -- Attempts with a limit, in the order in which they run out of it.
 create index if not exists {r_aei} on {r} (attempt_ends_at)
     where state = 'running' and attempt_ends_at is not null;
--- Runs by which a task may have ended. Attempts that others followed would stand in front of them for
--- as long as their tasks are open.
+-- Runs by which a task may have ended. Attempts that others followed would stand in front of them
+-- for as long as their tasks are open.
 create index if not exists {r_end} on {r} ((coalesce(completed_at, failed_at)))
     where coalesce(completed_at, failed_at) is not null and retried is null;
 

@@ -1,8 +1,9 @@
--- The tables of one queue, with the columns of the contract. What differs in a partitioned queue stands
--- in angle brackets, see src/queue/script.rs. Defaults call clock_timestamp(), not our functions, so
--- that the tables stand on their own when the extension is dropped. Types are qualified because a
--- session's temporary tables come before pg_catalog when a type's name is looked up. Postgres reads
--- a check anew with every statement that writes: one constant costs it half of what a list of six does.
+-- The tables of one queue, with the columns of the contract. What differs in a partitioned queue
+-- stands in angle brackets, see src/queue/script.rs. Defaults call clock_timestamp(), not our
+-- functions, so that the tables stand on their own when the extension is dropped. Types are
+-- qualified because a session's temporary tables come before pg_catalog when a type's name is
+-- looked up. Postgres reads a check anew with every statement that writes: one constant costs it
+-- half of what a list of six does.
 
 create table {t} (
     task_id           pg_catalog.uuid primary key,

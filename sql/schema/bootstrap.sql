@@ -1,7 +1,7 @@
 -- The registry of queues, and what the contract asks to be plain SQL. Runs before the functions.
 
--- Text travels through the library as UTF-8. And whoever owns the schema, or may add to it, could put functions
--- there that take the calls of everybody.
+-- Text travels through the library as UTF-8. And whoever owns the schema, or may add to it, could
+-- put functions there that take the calls of everybody.
 do $$
 declare
     stranger text;
@@ -73,8 +73,9 @@ create table absurd.queues (
     notify              boolean not null default false
 );
 
--- Where the ready runs of a queue begin, once looking for them has become costly; see src/task/front.rs.
--- A hint that any backend can find anew, so neither the log nor a dump carries it.
+-- Where the ready runs of a queue begin, once looking for them has become costly; see
+-- src/task/front.rs. A hint that any backend can find anew, so neither the log nor a dump carries
+-- it.
 create unlogged table absurd.queue_front (
     queue_name       text primary key,
     looked_at        timestamptz not null,
@@ -104,8 +105,9 @@ create unlogged table absurd.queue_behind (
 );
 create index queue_behind_queue on absurd.queue_behind (queue_name);
 
--- Who has which access, for queues that are made later; see src/queue/grants.rs. A role's id, so that a role made
--- anew under its name inherits nothing, and so that a missing role does not stop a restore.
+-- Who has which access, for queues that are made later; see src/queue/grants.rs. A role's id, so
+-- that a role made anew under its name inherits nothing, and so that a missing role does not stop a
+-- restore.
 create table absurd.queue_access (
     role_id    oid not null,
     role_name  text not null,

@@ -1,9 +1,9 @@
 -- Workflow documents that the database executes: the documents, and what is stored of the runs.
 --
--- Only what a client could get wrong is checked by the tables: what the engine alone writes is not, since
--- Postgres would read each check anew with every statement.
--- What a run consists of hangs on its id without foreign keys: a check per row would cost more than
--- the row. A trigger on workflow_execution removes it with the run.
+-- Only what a client could get wrong is checked by the tables: what the engine alone writes is not,
+-- since Postgres would read each check anew with every statement. What a run consists of hangs on
+-- its id without foreign keys: a check per row would cost more than the row. A trigger on
+-- workflow_execution removes it with the run.
 
 alter table absurd.workflow_run
     add column root_run_id   uuid,

@@ -1,5 +1,5 @@
--- What finalize.sql does for the rest, for the documents that the database executes: triggers, rights,
--- and what each object is for.
+-- What finalize.sql does for the rest, for the documents that the database executes: triggers,
+-- rights, and what each object is for.
 
 create trigger workflow_execution_forget
     after delete on absurd.workflow_execution

@@ -31,7 +31,8 @@ create table absurd.workflow_items (
     node            integer not null,
     first           integer not null,
     count           integer not null,
-    -- JSON that is read once, a piece at a time: as jsonb a million items would take a second to store.
+    -- JSON that is read once, a piece at a time: as jsonb a million items would take a second to
+    -- store.
     items           text not null,
     primary key (workflow_run_id, scope, node, first)
 );

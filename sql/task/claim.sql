@@ -1,6 +1,7 @@
--- Hands out runs that a timeout has woken, and that are locked with their tasks: $1 now, $2 the runs, $3
--- worker, $4 end of the lease. A run one of whose waits a client is removing at this moment is left: a claim
--- waits for nobody. An attempt's limit that is no number of seconds up to a hundred years is none.
+-- Hands out runs that a timeout has woken, and that are locked with their tasks: $1 now, $2 the
+-- runs, $3 worker, $4 end of the lease. A run one of whose waits a client is removing at this
+-- moment is left: a claim waits for nobody. An attempt's limit that is no number of seconds up to a
+-- hundred years is none.
 with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
            t.max_attempts, t.headers, r.wake_event, r.event_payload, t.attempt_timeout

@@ -1,4 +1,5 @@
--- Closes waiting runs whose task has ended without them: $1 the runs. Rows that somebody holds are left.
+-- Closes waiting runs whose task has ended without them: $1 the runs. Rows that somebody holds are
+-- left.
 with held as materialized (
     select r.run_id
       from {r} r

@@ -1,6 +1,6 @@
--- Completes running runs and their tasks, but for tasks that workflow steps follow: $1 runs, in the order
--- in which they are to be locked, $2 payloads, $3 now. Returns each run that was running and whose task
--- was open.
+-- Completes running runs and their tasks, but for tasks that workflow steps follow: $1 runs, in the
+-- order in which they are to be locked, $2 payloads, $3 now. Returns each run that was running and
+-- whose task was open.
 with done as (
     update {r} r
        set state = 'completed', completed_at = $3, result = given.payload

@@ -1,5 +1,5 @@
--- Settles the task of a failed run: $1 task, $2 its state, $3 the run that speaks for it, $4 the next attempt or
--- null, $5 now.
+-- Settles the task of a failed run: $1 task, $2 its state, $3 the run that speaks for it, $4 the
+-- next attempt or null, $5 now.
 update {t}
    set state = $2, attempts = coalesce($4, attempts),
        last_attempt_run = case when $4 is null then coalesce(last_attempt_run, $3) else $3 end,

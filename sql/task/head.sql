@@ -1,8 +1,8 @@
--- Some runs of the line of one priority, locked, with their tasks where nobody else is at those: $1 now, $2
--- how many, $3 the priority, $4 and $5 the instants from which on and up to which to look, $6 the run from
--- which on at the first of these. The index on ready runs yields them in order, so nothing is sorted and
--- nothing beyond these rows is read, whether they have a task or not. Locked rows are passed over: a claim
--- waits for nobody.
+-- Some runs of the line of one priority, locked, with their tasks where nobody else is at those: $1
+-- now, $2 how many, $3 the priority, $4 and $5 the instants from which on and up to which to look,
+-- $6 the run from which on at the first of these. The index on ready runs yields them in order, so
+-- nothing beyond these rows is read or sorted, whether they have a task or not. Locked rows are
+-- passed over: a claim waits for nobody.
 with line as materialized (
     select r.run_id, r.task_id, r.attempt, r.wake_event, r.event_payload, r.available_at
       from {r} r

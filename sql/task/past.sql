@@ -1,6 +1,6 @@
--- Running runs whose time is over, by the column <end> that says when: $1 now, $2 at most how many, $3 the
--- instant before which none is, $4 runs that are to be passed over. The run is locked, and the task where
--- nobody else is at it.
+-- Running runs whose time is over, by the column <end> that says when: $1 now, $2 at most how many,
+-- $3 the instant before which none is, $4 runs that are to be passed over. The run is locked, and
+-- the task where nobody else is at it.
 with line as materialized (
     select r.run_id, r.task_id, r.<end> as ended_at
       from {r} r

@@ -1,5 +1,6 @@
--- Removes runs whose task is gone: $1 the runs, $2 the name of the table of tasks. Rows that somebody holds
--- are left. Where a policy hides rows of tasks from the caller, a task that he does not see may be there.
+-- Removes runs whose task is gone: $1 the runs, $2 the name of the table of tasks. Rows that
+-- somebody holds are left. Where a policy hides rows of tasks from the caller, a task that he does
+-- not see may be there.
 with held as materialized (
     select r.run_id
       from {r} r

@@ -1,5 +1,5 @@
--- Revives a failed task that the caller has locked: $1 task, $2 the new run, $3 its attempt, $4 now,
--- $5 the attempts allowed. The clock of max_duration starts anew with the next start.
+-- Revives a failed task that the caller has locked: $1 task, $2 the new run, $3 its attempt, $4
+-- now, $5 the attempts allowed. The clock of max_duration starts anew with the next start.
 with next as (
     insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id, priority)
     select $2, t.task_id, $3, 'pending', $4, $4, t.tenant_id,

@@ -1,6 +1,6 @@
--- Spawns tasks with their first runs: $1 the orders as a JSON array of {task_name, params, options},
--- $2 tasks, $3 runs, $4 max_attempts, $5 available at, $6 tenants, $7 workflow runs, $8 priorities, an
--- element an order; $9 now. An order whose task is null is left out.
+-- Spawns tasks with their first runs: $1 the orders as a JSON array of {task_name, params,
+-- options}, $2 tasks, $3 runs, $4 max_attempts, $5 available at, $6 tenants, $7 workflow runs, $8
+-- priorities, an element an order; $9 now. An order whose task is null is left out.
 with given as materialized (
     select *
       from rows from (jsonb_array_elements($1), unnest($2), unnest($3), unnest($4), unnest($5),

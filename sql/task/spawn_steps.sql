@@ -1,6 +1,6 @@
--- Spawns the tasks of workflow steps with their first runs, an array element a task: $1 tasks, $2 runs,
--- $3 names, $4 params, $5 headers, $6 retry strategies, $7 max_attempts, $8 seconds of an attempt, $9
--- whether late workers are left alone, $10 workflow runs; $11 now.
+-- Spawns the tasks of workflow steps with their first runs, an array element a task: $1 tasks, $2
+-- runs, $3 names, $4 params, $5 headers, $6 retry strategies, $7 max_attempts, $8 seconds of an
+-- attempt, $9 whether late workers are left alone, $10 workflow runs; $11 now.
 with tasks as (
     insert into {t} (task_id, task_name, params, headers, retry_strategy, max_attempts, enqueue_at,
                      state, attempts, last_attempt_run, workflow_run_id, workflow_step,

@@ -88,8 +88,8 @@ fn emit_events(
         for (index, name) in names.iter().enumerate() {
             check_name(Some(name)).map_err(|error| error.at(NAMES, index))?;
         }
-        // In one order, so that two that emit the same names do not wait for each other in a circle;
-        // the first of a name stands.
+        // In one order, so that two that emit the same names do not wait for each other in a
+        // circle; the first of a name stands.
         let mut events: Vec<(&str, Jsonb)> = Vec::with_capacity(names.len());
         for index in in_order(&names) {
             if events.last().is_none_or(|(last, _)| *last != names[index]) {

@@ -228,7 +228,8 @@ fn add_workflow_items(workflow_run_id: Option<Uuid>, p_path: Option<&str>, p_ite
     })
 }
 
-/// Removes what a deleted run consisted of: AFTER DELETE of `absurd.workflow_execution`, for each row.
+/// Removes what a deleted run consisted of: AFTER DELETE of `absurd.workflow_execution`, for each
+/// row.
 #[pg_trigger]
 fn workflow_execution_forget<'a>(
     trigger: &'a PgTrigger<'a>,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{Error, Result};
 
-/// Bytes of a text that becomes the key of an index: a key, an event's name, a step's. An entry of a
-/// B-tree holds 2,704 bytes.
+/// Bytes of a text that becomes the key of an index: a key, an event's name, a step's. An entry of
+/// a B-tree holds 2,704 bytes.
 pub const MAX_KEY: usize = 2000;
 
 /// Characters of a value that a message shows.

@@ -37,9 +37,9 @@ struct Wait {
 /// Emits events; none of them twice in one call. The first emission of a name stands, later ones
 /// change nothing. Returns the places of those that are new.
 ///
-/// The locks of all names come first, and the runs that wait for any of them are taken in one order:
-/// taking a second name's lock while holding the runs of a first one is how two would wait for each
-/// other in a circle.
+/// The locks of all names come first, and the runs that wait for any of them are taken in one
+/// order: taking a second name's lock while holding the runs of a first one is how two would wait
+/// for each other in a circle.
 ///
 /// # Errors
 /// 42P01 for an unknown queue; 40001 when the transaction keeps a snapshot that does not show every
@@ -102,8 +102,9 @@ fn wake(
     ready::announce(session, queue, now)
 }
 
-/// Takes the emitter's side of an event whose row is being inserted, into the table of the queue that
-/// is the trigger's argument. Clients that write the table themselves meet await_event this way.
+/// Takes the emitter's side of an event whose row is being inserted, into the table of the queue
+/// that is the trigger's argument. Clients that write the table themselves meet await_event this
+/// way.
 pub fn guard(fired: &Fired) -> Result<()> {
     let name: Option<String> = fired.get(Version::New, "event_name")?;
     match (fired.argument()?, name) {

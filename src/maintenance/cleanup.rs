@@ -94,8 +94,8 @@ pub struct Cleaned {
     pub events: i32,
 }
 
-/// Removes from one queue, or from all that the role may clean up, what their policies no longer keep: one
-/// batch each.
+/// Removes from one queue, or from all that the role may clean up, what their policies no longer
+/// keep: one batch each.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.

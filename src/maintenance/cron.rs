@@ -52,8 +52,8 @@ enum Cron {
     Ours,
 }
 
-/// Looks for the schema by its name. What is called there runs with the caller's rights, so it must belong to a
-/// superuser or to the caller, who are also the only ones that may add to it.
+/// Looks for the schema by its name. What is called there runs with the caller's rights, so it must
+/// belong to a superuser or to the caller, who are also the only ones that may add to it.
 fn look(session: &Session) -> Result<Cron> {
     static LOOK: Statement = Statement::new(
         "with schema as (
@@ -191,8 +191,8 @@ fn argument(queue: Option<&str>) -> String {
 }
 
 /// Installs the jobs that make partitions, clean up and plan the detaching, for one queue or for
-/// all; those of the same scope are replaced. For all queues, when a workflow has a schedule, also the
-/// job that runs schedules.
+/// all; those of the same scope are replaced. For all queues, when a workflow has a schedule, also
+/// the job that runs schedules.
 ///
 /// # Errors
 /// 55000 without pg_cron; 42P01 for an unknown queue; what pg_cron says of a schedule.

@@ -7,12 +7,13 @@ use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Session, Uuid, catalog, ereport, rights, shape, uuid};
 use crate::queue::{QueueName, name, partition, policy};
 
-/// Makes the partitions that one queue, or every queue, needs by its policy, as the extension's owner. Of every
-/// queue: one whose partitions cannot be made is reported as a warning, and the others get theirs.
+/// Makes the partitions that one queue, or every queue, needs by its policy, as the extension's
+/// owner. Of every queue: one whose partitions cannot be made is reported as a warning, and the
+/// others get theirs.
 ///
 /// # Errors
-/// 42501 without UPDATE on `absurd.queues`. For one queue: 42P01 when it is unknown, 42P07 and 55P03 as in
-/// [`partition::ensure`].
+/// 42501 without UPDATE on `absurd.queues`. For one queue: 42P01 when it is unknown, 42P07 and
+/// 55P03 as in [`partition::ensure`].
 pub fn ensure(session: &Session, only: Option<&QueueName>) -> Result<()> {
     catalog::require("queues", catalog::UPDATE)?;
     if let Some(queue) = only
@@ -153,13 +154,13 @@ fn check_ours(table: &str, is_ours: bool) -> Result<()> {
     }
 }
 
-/// Detaches an empty week from its table, as the extension's owner, for roles whose jobs may not do that
-/// themselves. It waits for those who use the table. Returns whether the week was detached: not when it is not
-/// attached to this table, or holds a row.
+/// Detaches an empty week from its table, as the extension's owner, for roles whose jobs may not do
+/// that themselves. It waits for those who use the table. Returns whether the week was detached:
+/// not when it is not attached to this table, or holds a row.
 ///
 /// # Errors
-/// 42501 without DELETE on `absurd.queues`; 22023 for a name that is no week's; 55000 for a table that is not
-/// the engine's.
+/// 42501 without DELETE on `absurd.queues`; 22023 for a name that is no week's; 55000 for a table
+/// that is not the engine's.
 pub fn detach(session: &Session, parent: &str, table: &str) -> Result<bool> {
     catalog::require("queues", catalog::DELETE)?;
     check_week(session, table)?;
@@ -184,8 +185,8 @@ pub fn detach(session: &Session, parent: &str, table: &str) -> Result<bool> {
 /// there, is left alone.
 ///
 /// # Errors
-/// 42501 without DELETE on `absurd.queues`; 22004 or 22023 for a name that is no week's; 55000 for a table that
-/// is not the engine's; 2BP01 when something depends on the table.
+/// 42501 without DELETE on `absurd.queues`; 22004 or 22023 for a name that is no week's; 55000 for
+/// a table that is not the engine's; 2BP01 when something depends on the table.
 pub fn drop_detached(session: &Session, table: &str, job: Option<&str>) -> Result<bool> {
     catalog::require("queues", catalog::DELETE)?;
     let found = find(session, table)?;

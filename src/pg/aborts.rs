@@ -1,5 +1,5 @@
-//! Noticing ends of transactions: what a backend remembers of what it did in one is wrong when that, or
-//! a part of it, is rolled back, and its locks are gone.
+//! Noticing ends of transactions: what a backend remembers of what it did in one is wrong when
+//! that, or a part of it, is rolled back, and its locks are gone.
 
 use std::cell::Cell;
 use std::ffi::c_void;

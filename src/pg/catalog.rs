@@ -78,9 +78,9 @@ pub fn kind(relation: &str) -> Result<Option<u8>> {
     unsafe { guarded(|| Some(get_rel_relkind(id) as u8)) }
 }
 
-/// Whether `part` may be used in the place of `whole`, both in schema `absurd`: it is attached to it,
-/// and neither has triggers, rules or row security that would be passed by. The whole is locked as for
-/// reading, before its parts are, as statements do.
+/// Whether `part` may be used in the place of `whole`, both in schema `absurd`: it is attached to
+/// it, and neither has triggers, rules or row security that would be passed by. The whole is locked
+/// as for reading, before its parts are, as statements do.
 ///
 /// # Errors
 /// As [`id`]; 40P01, 55P03 or 57014 when a wait for the lock is given up.
@@ -157,7 +157,8 @@ pub fn has_row_security(id: pg_sys::Oid) -> Result<bool> {
     unsafe { guarded(|| check_enable_rls(id, pg_sys::InvalidOid, true) == ENABLED) }
 }
 
-/// Indexes whose definitions a backend remembers, of a hundred bytes or two; one on rules has a thousand.
+/// Indexes whose definitions a backend remembers, of a hundred bytes or two; one on rules has a
+/// thousand.
 const DEFINITIONS: usize = 2048;
 
 thread_local! {
@@ -177,8 +178,8 @@ pub fn forget(index: Option<pg_sys::Oid>) {
     });
 }
 
-/// Whether an index is the one that `definition` describes: what `pg_get_indexdef` says after `USING`, blanks
-/// aside. Each is asked for once, until it changes.
+/// Whether an index is the one that `definition` describes: what `pg_get_indexdef` says after
+/// `USING`, blanks aside. Each is asked for once, until it changes.
 ///
 /// # Errors
 /// As [`id`].

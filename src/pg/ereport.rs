@@ -3,7 +3,8 @@
 //! pgrx turns a Postgres error into a panic whose SQLSTATE is a closed enum, and raises errors
 //! through the same enum: AB001 would reach the client as XX000, and so would a code that a user's
 //! trigger raises below one of our statements. So calls that can fail for reasons of the user's run
-//! under [`guarded`], which keeps the `ErrorData` itself, and [`raise`] speaks to Postgres directly.
+//! under [`guarded`], which keeps the `ErrorData` itself, and [`raise`] speaks to Postgres
+//! directly.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

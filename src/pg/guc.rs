@@ -50,8 +50,8 @@ pub fn define() {
     reserve(c"absurd");
 }
 
-/// Has settings of the prefix that do not exist refused (42602) from now on, and those that were set
-/// before dropped with a warning. Before PostgreSQL 15: the warning alone.
+/// Has settings of the prefix that do not exist refused (42602) from now on, and those that were
+/// set before dropped with a warning. Before PostgreSQL 15: the warning alone.
 fn reserve(prefix: &CStr) {
     // SAFETY: reads a C string.
     unsafe {
@@ -72,8 +72,8 @@ pub fn fake_now() -> Option<String> {
     FAKE_NOW.get().map(|text| text.to_string_lossy().into_owned())
 }
 
-/// Sets a setting of Postgres until the end of the innermost nest level of settings, as a function's SET
-/// clause does.
+/// Sets a setting of Postgres until the end of the innermost nest level of settings, as a
+/// function's SET clause does.
 ///
 /// # Safety
 /// Runs under `guarded`, or where an error may pass; within a nest level of the caller's.

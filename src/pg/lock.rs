@@ -1,9 +1,9 @@
 //! The heavyweight locks that the engine takes beside row locks.
 //!
-//! Those of events keep emit_event and await_event of one event apart: an awaiter that looks for the
-//! event and an emitter that looks for waiters must not miss each other, while awaiters need not wait
-//! for awaiters, nor emitters for emitters. Two modes of one lock say exactly that: ROW EXCLUSIVE and
-//! SHARE conflict with each other and neither with itself.
+//! Those of events keep emit_event and await_event of one event apart: an awaiter that looks for
+//! the event and an emitter that looks for waiters must not miss each other, while awaiters need
+//! not wait for awaiters, nor emitters for emitters. Two modes of one lock say exactly that: ROW
+//! EXCLUSIVE and SHARE conflict with each other and neither with itself.
 //!
 //! | lock             | emitting a name | awaiting a name | emitting any name | awaiting any name |
 //! |------------------|-----------------|-----------------|-------------------|-------------------|
@@ -11,9 +11,9 @@
 //! | queue's emitters | ROW EXCLUSIVE   |                 | ROW EXCLUSIVE     | SHARE             |
 //! | the name         | ROW EXCLUSIVE   | SHARE           |                   |                   |
 //!
-//! So who emits or awaits single names meets only the other side of those names. A transaction holds
-//! at most [`MOST_NAMES`] of them, since the server's lock table is shared by all: who needs more takes
-//! any name of the queue instead, and meets all of the other side there.
+//! So who emits or awaits single names meets only the other side of those names. A transaction
+//! holds at most [`MOST_NAMES`] of them, since the server's lock table is shared by all: who needs
+//! more takes any name of the queue instead, and meets all of the other side there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,8 +38,8 @@ unsafe extern "C-unwind" {
 /// Names of events that a transaction locks one by one.
 const MOST_NAMES: usize = 1000;
 
-/// What a lock of ours is about. The numbers set them apart from each other and from those of the SQL
-/// functions pg_advisory_lock(), which use 1 and 2.
+/// What a lock of ours is about. The numbers set them apart from each other and from those of the
+/// SQL functions pg_advisory_lock(), which use 1 and 2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 enum Class {
@@ -61,8 +61,8 @@ const SHARE: c_int = pg_sys::ShareLock as c_int;
 const BOTH: c_int = pg_sys::ShareRowExclusiveLock as c_int;
 
 thread_local! {
-    /// How many names' locks the transaction has taken, by the nesting level of the subtransaction that
-    /// holds them, from the outermost in.
+    /// How many names' locks the transaction has taken, by the nesting level of the subtransaction
+    /// that holds them, from the outermost in.
     static NAMES: RefCell<Vec<(c_int, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -73,8 +73,8 @@ pub enum EventSide {
     Await,
 }
 
-/// Waits until no transaction of the other side has the name under way, and keeps the other side out
-/// until this transaction ends. The first lock in the engine's order.
+/// Waits until no transaction of the other side has the name under way, and keeps the other side
+/// out until this transaction ends. The first lock in the engine's order.
 ///
 /// # Errors
 /// 40P01, 55P03 or 57014 when the wait is given up.
@@ -122,7 +122,8 @@ pub fn events(queue: &str, sides: &[(&str, EventSide)], wait: bool) -> Result<bo
     Ok(true)
 }
 
-/// The mode in which a side's lock of a queue is taken, by who is of the side and by who keeps it out.
+/// The mode in which a side's lock of a queue is taken, by who is of the side and by who keeps it
+/// out.
 const fn mode(is_of_it: bool, keeps_it_out: bool) -> Option<c_int> {
     match (is_of_it, keeps_it_out) {
         (false, false) => None,
@@ -157,7 +158,8 @@ pub(super) fn forget() {
 
 /// A subtransaction ends: its locks are released, or become those of the one around it.
 pub(super) fn end_level(is_committed: bool) {
-    // SAFETY: as above; while Postgres tells of its end, the subtransaction is still the current one.
+    // SAFETY: as above; while Postgres tells of its end, the subtransaction is still the current
+    // one.
     let level = unsafe { GetCurrentTransactionNestLevel() };
     NAMES.with_borrow_mut(|levels| {
         let mut ended = 0;
@@ -237,8 +239,8 @@ pub fn front(queue: &str) -> Result<bool> {
     Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))
 }
 
-/// Whether this session may look at all weeks of a queue: of several, one may at a time, to the end of the
-/// subtransaction in which it does.
+/// Whether this session may look at all weeks of a queue: of several, one may at a time, to the end
+/// of the subtransaction in which it does.
 pub fn looking(queue: &str) -> Result<bool> {
     let tag = (Class::Looking, hash(queue, 0));
     Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))

@@ -1,8 +1,9 @@
 //! Notifications, and a backend's memory of which queues want them.
 //!
-//! Every spawn must know whether its queue wants a notification, and reading the registry would cost
-//! each of them a look-up. A backend remembers the answers instead. A trigger on the registry declares
-//! its relation changed, and Postgres tells every backend so before it runs its next statement.
+//! Every spawn must know whether its queue wants a notification, and reading the registry would
+//! cost each of them a look-up. A backend remembers the answers instead. A trigger on the registry
+//! declares its relation changed, and Postgres tells every backend so before it runs its next
+//! statement.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

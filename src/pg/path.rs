@@ -1,12 +1,14 @@
 //! Search paths that no caller chose.
 //!
-//! A name without a schema in a statement of ours would mean what the caller's `search_path` makes of it: an
-//! operator of `public` that fits better than the one meant, a type of `pg_temp`. So the engine's statements
-//! are parsed with `pg_catalog` alone, while what runs below them, a user's trigger, sees the caller's path.
+//! A name without a schema in a statement of ours would mean what the caller's `search_path` makes
+//! of it: an operator of `public` that fits better than the one meant, a type of `pg_temp`. So the
+//! engine's statements are parsed with `pg_catalog` alone, while what runs below them, a user's
+//! trigger, sees the caller's path.
 //!
-//! Postgres parses a kept statement anew whenever it finds it out of date, deep inside of an execution. Two
-//! of its hooks surround exactly that: the one that sets up the parser of a statement that was prepared with
-//! it, and the one that is called when a statement has been analysed.
+//! Postgres parses a kept statement anew whenever it finds it out of date, deep inside of an
+//! execution. Two of its hooks surround exactly that: the one that sets up the parser of a
+//! statement that was prepared with it, and the one that is called when a statement has been
+//! analysed.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -98,7 +100,8 @@ pub(super) fn parsers() -> usize {
     PARSERS.with_borrow(Vec::len)
 }
 
-/// Puts the path back for parsers that were left by an error, or by a hook that does not call the next.
+/// Puts the path back for parsers that were left by an error, or by a hook that does not call the
+/// next.
 pub(super) fn settle(parsers: usize) {
     while self::parsers() > parsers {
         PARSERS.with_borrow_mut(Vec::pop);

@@ -18,8 +18,8 @@ use super::value::Param;
 use crate::error::{Error, Result};
 
 /// The memory that a backend's plans may take: that of some thirty queues with every verb in use. A
-/// plan takes 20 to 200 kB, with its parsed query and what it is planned anew from. The least recently
-/// used ones go first.
+/// plan takes 20 to 200 kB, with its parsed query and what it is planned anew from. The least
+/// recently used ones go first.
 const KEPT_BYTES: usize = 12 << 20;
 
 unsafe extern "C-unwind" {
@@ -48,8 +48,8 @@ impl Statement {
         Self { sql, blank: None }
     }
 
-    /// As [`Self::new`], of a text that several statements share: `word` in it is a blank that this one
-    /// fills with `with`.
+    /// As [`Self::new`], of a text that several statements share: `word` in it is a blank that this
+    /// one fills with `with`.
     pub const fn with(sql: &'static str, word: &'static str, with: &'static str) -> Self {
         Self { sql, blank: Some((word, with)) }
     }
@@ -88,8 +88,8 @@ pub trait Scope {
 /// The scope of statements on the extension's own tables.
 pub struct Global;
 
-/// The scope of statements on tables that the engine alone reads and writes: callers need no rights on
-/// them, and could do nothing sound with any.
+/// The scope of statements on tables that the engine alone reads and writes: callers need no rights
+/// on them, and could do nothing sound with any.
 pub struct Own;
 
 impl Scope for Own {
@@ -163,8 +163,8 @@ impl Plan {
 impl Kept {
     /// What the plan takes now.
     fn measure(&self) -> usize {
-        // SAFETY: a plan that was kept and not freed; its sources and their contexts live with it. The
-        // contexts' sizes are read without allocating.
+        // SAFETY: a plan that was kept and not freed; its sources and their contexts live with it.
+        // The contexts' sizes are read without allocating.
         unsafe {
             self.plan
                 .sources()
@@ -235,7 +235,8 @@ pub(super) fn prepare_text(text: &str, params: &[Param], kept: bool) -> Result<P
     // ask for the generic plan at once instead of five custom ones first.
     let options = if kept { pg_sys::CURSOR_OPT_GENERIC_PLAN as c_int } else { 0 };
     let parsers = path::parsers();
-    // SAFETY: the text outlives the call and the types the plan; the closure's frame holds pointers only.
+    // SAFETY: the text outlives the call and the types the plan; the closure's frame holds pointers
+    // only.
     let plan =
         unsafe { guarded(|| SPI_prepare_params(text, Some(path::begin), argument, options)) };
     path::settle(parsers);

@@ -1,14 +1,14 @@
 //! Plans by index, whatever the tables' size.
 //!
 //! A kept plan may be made when the queue is empty, where reading the whole table is cheapest, and
-//! then serve it with a million rows until autovacuum looks. Every statement of the engine is a keyed
-//! look-up, so the index is right at any size.
+//! then serve it with a million rows until autovacuum looks. Every statement of the engine is a
+//! keyed look-up, so the index is right at any size.
 //!
 //! Postgres plans a kept statement whenever it finds its plan out of date: after DDL, another role,
 //! a changed search_path. A planner hook is the one place that sees all of these. It steers the
-//! planner for the engine's own statements, known by where their texts lie in memory, and for no others:
-//! what runs below them, a user's trigger for one, is planned as its author expects, and so is a copy of
-//! such a statement out of a log.
+//! planner for the engine's own statements, known by where their texts lie in memory, and for no
+//! others: what runs below them, a user's trigger for one, is planned as its author expects, and so
+//! is a copy of such a statement out of a log.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -94,9 +94,9 @@ unsafe extern "C-unwind" fn plan(
     }
 }
 
-/// Tells the planner that a table of the engine is large. While it is small, reading all that a run or a
-/// queue has of it by the first column of a key looks as cheap as finding each row by the whole key, and
-/// the kept plan would go on to do so.
+/// Tells the planner that a table of the engine is large. While it is small, reading all that a run
+/// or a queue has of it by the first column of a key looks as cheap as finding each row by the
+/// whole key, and the kept plan would go on to do so.
 ///
 /// # Safety
 /// Called by Postgres with a relation that it has just looked up for a statement.
@@ -131,9 +131,9 @@ unsafe extern "C-unwind" fn size(
     }
 }
 
-/// The planner's switches that decide between an index and everything else. JIT is among them because
-/// the cost of a node that is switched off would invite it. Sorting is not: to lock a few rows in an order,
-/// the planner would then read the whole index that has it.
+/// The planner's switches that decide between an index and everything else. JIT is among them
+/// because the cost of a node that is switched off would invite it. Sorting is not: to lock a few
+/// rows in an order, the planner would then read the whole index that has it.
 #[derive(Clone, Copy)]
 struct Switches([bool; 6]);
 

@@ -1,9 +1,9 @@
 //! Whose rights a statement of the engine runs with.
 //!
-//! Statements on queues and on what clients write run with the rights of the caller. What the engine keeps
-//! of executed workflow runs is nobody's to write by hand, so no role is granted anything on it: those
-//! statements run with the rights of the owner, and with a search path that no caller chose. So does the DDL
-//! of queues, whose tables are the owner's whoever creates them.
+//! Statements on queues and on what clients write run with the rights of the caller. What the
+//! engine keeps of executed workflow runs is nobody's to write by hand, so no role is granted
+//! anything on it: those statements run with the rights of the owner, and with a search path that
+//! no caller chose. So does the DDL of queues, whose tables are the owner's whoever creates them.
 
 use std::ffi::{CStr, c_char};
 
@@ -14,8 +14,8 @@ use super::path::setting;
 use super::shape;
 use crate::error::Result;
 
-// pgrx wraps each call into a catch of its own; an error that came through one of those below `guarded`
-// would be a panic in a frame that knows none, and end the server.
+// pgrx wraps each call into a catch of its own; an error that came through one of those below
+// `guarded` would be a panic in a frame that knows none, and end the server.
 unsafe extern "C-unwind" {
     fn superuser() -> bool;
     fn GetUserId() -> pg_sys::Oid;
@@ -99,8 +99,8 @@ pub fn owner() -> Result<Option<Rights>> {
     take(owner, 0).map(Some)
 }
 
-/// Becomes the owner, whoever the current role is, in an operation that no settings, temporary tables or
-/// deferred triggers of the caller reach into: what is made then is the owner's.
+/// Becomes the owner, whoever the current role is, in an operation that no settings, temporary
+/// tables or deferred triggers of the caller reach into: what is made then is the owner's.
 ///
 /// # Errors
 /// As [`are_owners`].
@@ -108,8 +108,9 @@ pub fn restricted() -> Result<Rights> {
     take(shape::owner()?, pg_sys::SECURITY_RESTRICTED_OPERATION as i32)
 }
 
-/// As Postgres runs a SECURITY DEFINER function: the role, which the end of the transaction would put back too.
-/// Where what is called must not meet the caller's path either, with a SET clause for that.
+/// As Postgres runs a SECURITY DEFINER function: the role, which the end of the transaction would
+/// put back too. Where what is called must not meet the caller's path either, with a SET clause for
+/// that.
 fn take(owner: pg_sys::Oid, more: i32) -> Result<Rights> {
     let (mut role, mut context) = (pg_sys::InvalidOid, 0);
     let sets_path = more != 0;

@@ -117,8 +117,9 @@ impl Row {
     }
 }
 
-/// Checks that a column can be read as a type of ours: a value is never taken for another type than the
-/// catalogue's. Of a composite value it is asked no more than that: it says itself what it consists of.
+/// Checks that a column can be read as a type of ours: a value is never taken for another type than
+/// the catalogue's. Of a composite value it is asked no more than that: it says itself what it
+/// consists of.
 ///
 /// # Errors
 /// 55000 naming the column.

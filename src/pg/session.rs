@@ -157,7 +157,8 @@ impl Session {
     ) -> Result<Rows> {
         self.doubt_rows();
         let parsers = path::parsers();
-        // SAFETY: the parameters live in the call's memory; the closure's frame holds pointers only.
+        // SAFETY: the parameters live in the call's memory; the closure's frame holds pointers
+        // only.
         let outcome = unsafe {
             guarded(|| {
                 let values = bind(params);

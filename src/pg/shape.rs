@@ -1,8 +1,10 @@
-//! Which tables the engine uses: whose they are, what kind they are of, and the types of their columns.
+//! Which tables the engine uses: whose they are, what kind they are of, and the types of their
+//! columns.
 //!
-//! With its owner's rights the engine touches only what the owner alone can shape, and with a caller's only
-//! what is a queue's. So a table is looked at before it is used, and again after Postgres says that something of
-//! it has changed. The extension's own tables are those that are its members.
+//! With its owner's rights the engine touches only what the owner alone can shape, and with a
+//! caller's only what is a queue's. So a table is looked at before it is used, and again after
+//! Postgres says that something of it has changed. The extension's own tables are those that are
+//! its members.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -46,7 +48,8 @@ pub struct Looked {
     pub is_partitioned: bool,
 }
 
-/// Tables that are used together, in the order in which they were named; none for one that is not there.
+/// Tables that are used together, in the order in which they were named; none for one that is not
+/// there.
 pub struct Group {
     pub tables: Vec<Option<Looked>>,
 }
@@ -70,7 +73,8 @@ thread_local! {
     static LISTENERS: RefCell<Vec<Listener>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A table of the extension's own, and its owner: found in schema `absurd` and a member of the extension.
+/// A table of the extension's own, and its owner: found in schema `absurd` and a member of the
+/// extension.
 ///
 /// # Errors
 /// 55000 when it is not there, or is not a member.
@@ -116,8 +120,8 @@ pub fn is_trusted(role: pg_sys::Oid) -> Result<bool> {
     Ok(role == owner()? || unsafe { guarded(|| superuser_arg(role))? })
 }
 
-/// Looks at tables of schema `absurd` that are used together under a key. Remembered until one of them
-/// changes, if they are whole.
+/// Looks at tables of schema `absurd` that are used together under a key. Remembered until one of
+/// them changes, if they are whole.
 ///
 /// # Errors
 /// 55000 naming the table, and the column, when one is not the engine's, is of another kind or has
@@ -216,8 +220,8 @@ fn listen() -> Result<()> {
     if MEMORY.with_borrow_mut(|memory| std::mem::replace(&mut memory.is_told, true)) {
         return Ok(());
     }
-    // SAFETY: both functions live as long as the library, which is never unloaded. The closure's frame is
-    // plain.
+    // SAFETY: both functions live as long as the library, which is never unloaded. The closure's
+    // frame is plain.
     unsafe {
         guarded(|| {
             let none = pg_sys::Datum::null();

@@ -41,8 +41,8 @@ impl Session {
         }
     }
 
-    /// Runs `f`, which only reads, in a subtransaction that is rolled back in any case: what it has locked is
-    /// free again.
+    /// Runs `f`, which only reads, in a subtransaction that is rolled back in any case: what it has
+    /// locked is free again.
     pub fn peek<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         // SAFETY: as in `attempt`.
         unsafe {
@@ -58,8 +58,8 @@ impl Session {
         }
     }
 
-    /// As [`Session::attempt`], for work that must not make its caller wait: what waits for a lock for
-    /// longer than a moment fails with 55P03.
+    /// As [`Session::attempt`], for work that must not make its caller wait: what waits for a lock
+    /// for longer than a moment fails with 55P03.
     pub fn attempt_briefly<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         self.attempt(|| {
             // SAFETY: as a function's SET clause does it; on an error the subtransaction's end puts

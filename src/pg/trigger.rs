@@ -47,8 +47,8 @@ impl When {
 }
 
 impl<'a> Fired<'a> {
-    /// Of a table of the extension's own, at one of the events that the trigger was made for. Anybody may put
-    /// a function of ours on a table of his: nothing of such a row is looked at.
+    /// Of a table of the extension's own, at one of the events that the trigger was made for.
+    /// Anybody may put a function of ours on a table of his: nothing of such a row is looked at.
     ///
     /// # Errors
     /// 0A000 for another table, event or level.

@@ -281,8 +281,8 @@ impl JsonbArray {
     /// The elements; they live as long as the call's arguments.
     pub fn elements(self) -> Vec<Option<Jsonb>> {
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: a non-null jsonb[]; jsonb is a varlena of int alignment. The arrays that come back
-        // have `count` elements, and nothing is freed before the call ends.
+        // SAFETY: a non-null jsonb[]; jsonb is a varlena of int alignment. The arrays that come
+        // back have `count` elements, and nothing is freed before the call ends.
         unsafe {
             let array = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast();
             pg_sys::deconstruct_array(

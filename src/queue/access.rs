@@ -1,8 +1,9 @@
 //! A queue's tables as the engine uses them, and what a role needs to do something with them.
 //!
-//! Statements run with the rights of their caller, and Postgres asks for them when it executes each. That is
-//! too late for a verb that has taken a lock before, or moved a workflow run: so every verb that does more than
-//! read asks first, here, before it takes a lock and before it reads an argument.
+//! Statements run with the rights of their caller, and Postgres asks for them when it executes
+//! each. That is too late for a verb that has taken a lock before, or moved a workflow run: so
+//! every verb that does more than read asks first, here, before it takes a lock and before it reads
+//! an argument.
 
 use std::rc::Rc;
 
@@ -30,8 +31,8 @@ const W: usize = 4;
 /// Rights on one of a queue's tables, by its place in [`TABLES`].
 type Need = (usize, &'static [Right]);
 
-/// What a verb needs. Rights are asked for on whole tables: who may change some columns alone, as a role that
-/// only produces work, changes them by the verbs that ask for no more than that.
+/// What a verb needs. Rights are asked for on whole tables: who may change some columns alone, as a
+/// role that only produces work, changes them by the verbs that ask for no more than that.
 pub struct Needs {
     whole: &'static [Need],
     /// On the table or on some of its columns.

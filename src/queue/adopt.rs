@@ -7,8 +7,9 @@ use crate::params;
 use crate::pg::plan::{Global, Statement};
 use crate::pg::{Session, lock, rights, shape};
 
-/// Everything of some tables of schema `absurd` that may run code of who made them, or hide rows: what
-/// the engine does not make, or what depends on more than Postgres and the extension bring along.
+/// Everything of some tables of schema `absurd` that may run code of who made them, or hide rows:
+/// what the engine does not make, or what depends on more than Postgres and the extension bring
+/// along.
 static STRANGE: Statement = Statement::new(
     "with own as (
         select c.oid, c.relname, c.relhassubclass, c.relkind
@@ -127,11 +128,13 @@ static GRANTEES: Statement = Statement::new(
         and g.grantee <> c.relowner",
 );
 
-/// Makes the extension's owner the owner of the tables that have a queue's names, partitions included.
+/// Makes the extension's owner the owner of the tables that have a queue's names, partitions
+/// included.
 ///
 /// # Errors
-/// 42501 for who is no superuser, 42P01 when there is no such table, 55000 listing what of the tables the engine
-/// does not know: triggers, rules, policies, defaults, constraints and indexes that call others' code.
+/// 42501 for who is no superuser, 42P01 when there is no such table, 55000 listing what of the
+/// tables the engine does not know: triggers, rules, policies, defaults, constraints and indexes
+/// that call others' code.
 pub fn run(session: &Session, queue: &QueueName) -> Result<()> {
     if !rights::is_superuser()? {
         return Err(Error::NotSuperuser { what: "take over tables" });

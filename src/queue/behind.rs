@@ -1,9 +1,9 @@
 //! Runs that are made ready at an instant that has passed.
 //!
-//! Claims of a queue whose front is costly begin where its ready runs were last seen to begin, and look now
-//! and then at what came since. A run whose caller gives it an instant of long ago, or whose call had to
-//! wait after it had read the clock, comes to stand where no look goes. Whoever makes such a run ready
-//! says so in a row of `absurd.queue_behind`, which the next look takes.
+//! Claims of a queue whose front is costly begin where its ready runs were last seen to begin, and
+//! look now and then at what came since. A run whose caller gives it an instant of long ago, or
+//! whose call had to wait after it had read the clock, comes to stand where no look goes. Whoever
+//! makes such a run ready says so in a row of `absurd.queue_behind`, which the next look takes.
 
 use super::QueueName;
 use crate::error::Result;

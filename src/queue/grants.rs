@@ -1,9 +1,9 @@
 //! What roles may do with queues, as ordinary grants on their tables.
 //!
-//! An access is a list of privileges. Who has it on every queue has it on those made later too: that is
-//! remembered by the role's id, so that a role made anew under its name inherits nothing. An id means a role
-//! only in the cluster where it was noted, or where the role that has it now bears the same name, as after
-//! pg_upgrade.
+//! An access is a list of privileges. Who has it on every queue has it on those made later too:
+//! that is remembered by the role's id, so that a role made anew under its name inherits nothing.
+//! An id means a role only in the cluster where it was noted, or where the role that has it now
+//! bears the same name, as after pg_upgrade.
 
 use super::provision::StorageMode;
 use super::{QueueName, name, policy, provision, script};
@@ -54,8 +54,8 @@ impl Access {
         }
     }
 
-    /// On the tables of a queue, by their prefixes. A producer changes those columns alone that waking a
-    /// run changes; verbs of workers ask for the whole table.
+    /// On the tables of a queue, by their prefixes. A producer changes those columns alone that
+    /// waking a run changes; verbs of workers ask for the whole table.
     const fn on_queue(self) -> Privileges {
         match self {
             Self::Producer => &[
@@ -156,8 +156,8 @@ pub fn grant(
     grantee.give(session, access, queue)
 }
 
-/// Takes an access away again; what others of the role's give stays. With the last one goes USAGE of the
-/// schema.
+/// Takes an access away again; what others of the role's give stays. With the last one goes USAGE
+/// of the schema.
 ///
 /// # Errors
 /// As [`grant`].

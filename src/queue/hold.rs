@@ -8,10 +8,10 @@ use crate::pg::subtransaction::failed_with;
 
 /// Locks tables for this transaction alone, all of them or none.
 ///
-/// A verb that is under way holds some of them and may want others, in an order of the planner's, so
-/// waiting for one while holding another could become a deadlock. Each wait is cut off before
-/// Postgres looks for one, everything is let go, and the next try begins anew: at most `tries` times,
-/// or until the caller's own lock_timeout or statement_timeout has passed.
+/// A verb that is under way holds some of them and may want others, in an order of the planner's,
+/// so waiting for one while holding another could become a deadlock. Each wait is cut off before
+/// Postgres looks for one, everything is let go, and the next try begins anew: at most `tries`
+/// times, or until the caller's own lock_timeout or statement_timeout has passed.
 ///
 /// # Errors
 /// 55P03 when the tables stay in use.

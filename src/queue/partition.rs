@@ -1,8 +1,8 @@
 //! The weekly partitions of a queue, and the default ones that take what no week holds.
 //!
 //! A partition is made as a table of its own and then attached: that blocks nobody but the default
-//! partition's users, where creating it in place would block everybody. Rows that lie in the default
-//! partition already move along.
+//! partition's users, where creating it in place would block everybody. Rows that lie in the
+//! default partition already move along.
 
 use super::{QueueName, hold, name, policy, script};
 use crate::error::{Error, Result};
@@ -65,8 +65,8 @@ struct Missing {
     to: String,
 }
 
-/// Makes the default partitions, when the queue's policy has them, and the weeks from now - lookback
-/// to now + lookahead.
+/// Makes the default partitions, when the queue's policy has them, and the weeks from now -
+/// lookback to now + lookahead.
 ///
 /// # Errors
 /// 42P01 for an unknown queue; 42P07 when a week's name belongs to another week or another table;
@@ -176,7 +176,8 @@ fn create(session: &Session, queue: &QueueName, week: &Missing, make_room: bool)
     if make_room {
         let default = queue.relation(prefix, DEFAULT);
         let columns = column_list(session, &default)?;
-        // Users' triggers run as their caller, and this is the owner's doing: rows only change their place.
+        // Users' triggers run as their caller, and this is the owner's doing: rows only change
+        // their place.
         let triggers = triggers(session, &default)?;
         for (name, _) in &triggers {
             let sql = format!("alter table {} disable trigger {name}", quoted(&default));

@@ -48,8 +48,8 @@ pub fn get(session: &Session, queue: &str) -> Result<Option<Policy>> {
     }))
 }
 
-/// Whether the queue's policy asks for a notification when work becomes ready, as it is committed by now:
-/// the answer is remembered, whatever snapshot the transaction keeps.
+/// Whether the queue's policy asks for a notification when work becomes ready, as it is committed
+/// by now: the answer is remembered, whatever snapshot the transaction keeps.
 pub fn notify(session: &Session, queue: &QueueName) -> Result<bool> {
     static NOTIFY: Statement =
         Statement::new("select notify from absurd.queues where queue_name = $1");
@@ -57,8 +57,8 @@ pub fn notify(session: &Session, queue: &QueueName) -> Result<bool> {
     rows.first().map_or(Ok(false), |row| row.need(0))
 }
 
-/// Writes the registry: as its owner, once the role has been found to have the right, unless row security is
-/// to decide about the role.
+/// Writes the registry: as its owner, once the role has been found to have the right, unless row
+/// security is to decide about the role.
 ///
 /// # Errors
 /// Those of `f`.
@@ -206,8 +206,8 @@ fn bad(key: &str, value: &Value, rule: impl Into<std::borrow::Cow<'static, str>>
 /// Changes a queue's policy.
 ///
 /// # Errors
-/// 42501 without UPDATE on `absurd.queues`, 42P01 for an unknown queue, 22023 for a bad value, 55000 when a default partition that is to go
-/// holds rows; nothing is changed then.
+/// 42501 without UPDATE on `absurd.queues`, 42P01 for an unknown queue, 22023 for a bad value,
+/// 55000 when a default partition that is to go holds rows; nothing is changed then.
 pub fn set(session: &Session, queue: &QueueName, changes: &Changes) -> Result<()> {
     catalog::require("queues", catalog::UPDATE)?;
     static MODE: Statement =

@@ -51,13 +51,13 @@ fn stored_mode(session: &Session, queue: &QueueName) -> Result<Option<String>> {
     rows.first().map(|row| row.need(0)).transpose()
 }
 
-/// Creates a queue, or takes up the tables that an earlier one left. The tables are the owner's, whoever
-/// calls; who does gets the rights to work on them. On a queue that exists it only reads its row, for
-/// anybody: clients call it before every spawn.
+/// Creates a queue, or takes up the tables that an earlier one left. The tables are the owner's,
+/// whoever calls; who does gets the rights to work on them. On a queue that exists it only reads
+/// its row, for anybody: clients call it before every spawn.
 ///
 /// # Errors
-/// 42710 when the queue exists with another mode, 42501 without INSERT on `absurd.queues`, 42P07 when its
-/// names are taken.
+/// 42710 when the queue exists with another mode, 42501 without INSERT on `absurd.queues`, 42P07
+/// when its names are taken.
 pub fn create(session: &Session, queue: &QueueName, mode: StorageMode) -> Result<()> {
     if exists(session, queue, mode)? {
         return Ok(());
@@ -142,8 +142,8 @@ fn create_tables(session: &Session, queue: &QueueName, mode: StorageMode) -> Res
     guard_events(session, queue)
 }
 
-/// Clients of old write events themselves; a trigger has them take the lock that emit_event takes. It
-/// goes with the extension, the table stays.
+/// Clients of old write events themselves; a trigger has them take the lock that emit_event takes.
+/// It goes with the extension, the table stays.
 fn guard_events(session: &Session, queue: &QueueName) -> Result<()> {
     static THERE: Statement = Statement::new(
         "select from pg_catalog.pg_trigger g
@@ -276,12 +276,13 @@ fn check_weeks(session: &Session, queue: &QueueName, mode: StorageMode) -> Resul
     Ok(())
 }
 
-/// Drops a queue with its tables and says whether there was one: an unknown queue is no error. Takes
-/// any name, also one that create_queue would refuse. Views in schema `absurd` itself go with the tables.
+/// Drops a queue with its tables and says whether there was one: an unknown queue is no error.
+/// Takes any name, also one that create_queue would refuse. Views in schema `absurd` itself go with
+/// the tables.
 ///
 /// # Errors
-/// 42501 without DELETE on `absurd.queues`; 2BP01 naming what depends on the tables, such as a user's view;
-/// 55000 for tables that are not the engine's.
+/// 42501 without DELETE on `absurd.queues`; 2BP01 naming what depends on the tables, such as a
+/// user's view; 55000 for tables that are not the engine's.
 pub fn drop(session: &Session, queue: &str) -> Result<bool> {
     static THERE: Statement = Statement::new("select from absurd.queues where queue_name = $1");
     if session.run(&THERE, &Own, params![queue])?.is_empty() {
@@ -344,8 +345,8 @@ fn standing(session: &Session, queue: &str) -> Result<Vec<String>> {
     Ok(tables)
 }
 
-/// Drops the views of schema `absurd` that read one of these tables, as some clients keep them over all
-/// queues and make them anew.
+/// Drops the views of schema `absurd` that read one of these tables, as some clients keep them over
+/// all queues and make them anew.
 fn drop_views(session: &Session, queue: &str, tables: &[String]) -> Result<()> {
     static VIEWS: Statement = Statement::new(
         "select distinct v.relname::pg_catalog.text

@@ -7,8 +7,9 @@ use crate::pg::{Session, Timestamp, notify};
 /// The channel that workers listen on; the payload is the queue's name.
 const CHANNEL: &str = "absurd";
 
-/// Tells of runs that have been made ready at `at`, or will be. Workers are notified, unless that lies
-/// ahead: time passes without telling anybody, so they look by themselves for what becomes due.
+/// Tells of runs that have been made ready at `at`, or will be. Workers are notified, unless that
+/// lies ahead: time passes without telling anybody, so they look by themselves for what becomes
+/// due.
 ///
 /// # Errors
 /// Postgres's own.

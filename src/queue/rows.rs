@@ -1,4 +1,5 @@
-//! The tables of a queue as the direct path knows them: columns, and the indexes that it relies upon.
+//! The tables of a queue as the direct path knows them: columns, and the indexes that it relies
+//! upon.
 
 use std::rc::Rc;
 
@@ -145,8 +146,8 @@ pub fn open(
     session.table(&queue.relation(prefix, ""), layout, access)
 }
 
-/// The tables that hold the rows of a queue's table, for reading, with the tags of their weeks; none when
-/// statements must be used, as where a partition is not one of ours.
+/// The tables that hold the rows of a queue's table, for reading, with the tags of their weeks;
+/// none when statements must be used, as where a partition is not one of ours.
 ///
 /// # Errors
 /// Postgres's own.

@@ -45,8 +45,8 @@ const ADDED: [(&str, &str); 12] = [
 pub const WEEKLY: [(&str, &str); 4] =
     [("t", "task_id"), ("r", "run_id"), ("c", "task_id"), ("w", "run_id")];
 
-/// A task's row changes state within its page as long as there is room; a run's moves to no other page, so
-/// that the log need not have all of it again and no table has to grow for a claim.
+/// A task's row changes state within its page as long as there is room; a run's moves to no other
+/// page, so that the log need not have all of it again and no table has to grow for a claim.
 pub const ROOM: &str = " with (fillfactor = 70)";
 
 /// The prefixes of the tables that a queue of this mode has.
@@ -120,7 +120,8 @@ fn fill(statement: &str, mode: StorageMode) -> String {
     text
 }
 
-/// The statements of a script of ours, without comments: no statement contains a semicolon of its own.
+/// The statements of a script of ours, without comments: no statement contains a semicolon of its
+/// own.
 fn statements(script: &'static str) -> Vec<String> {
     let code: Vec<&str> =
         script.lines().filter(|line| !line.trim_start().starts_with("--")).collect();

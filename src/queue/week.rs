@@ -1,7 +1,7 @@
 //! One week of a partitioned queue, addressed by itself.
 //!
-//! A statement on the whole opens the tables and indexes of every week, though nearly all it does is in
-//! one. Where the week is known, its partitions are named instead.
+//! A statement on the whole opens the tables and indexes of every week, though nearly all it does
+//! is in one. Where the week is known, its partitions are named instead.
 
 use std::rc::Rc;
 
@@ -27,14 +27,16 @@ pub struct Week<'a> {
     tag: String,
     /// Queue and tag, with what no name contains between them.
     key: String,
-    /// Whether its statements run with the owner's rights, which partitions are the owner's alone for: the
-    /// caller has been found to have the rights on the whole, and nothing on it would be passed by.
+    /// Whether its statements run with the owner's rights, which partitions are the owner's alone
+    /// for: the caller has been found to have the rights on the whole, and nothing on it would be
+    /// passed by.
     lends: bool,
 }
 
 impl<'a> Week<'a> {
-    /// The week with a tag, when its tables can stand for the whole in this call: they are attached, the
-    /// caller has the rights on the whole, and neither triggers nor row security would be passed by.
+    /// The week with a tag, when its tables can stand for the whole in this call: they are
+    /// attached, the caller has the rights on the whole, and neither triggers nor row security
+    /// would be passed by.
     ///
     /// # Errors
     /// Those of the catalogue's cache.
@@ -60,8 +62,8 @@ impl<'a> Week<'a> {
         session.table(&table, &runs::LAYOUT, Access::ReadPart)
     }
 
-    /// Where an id's rows may lie: in its week, or as if they were one, in the default partitions. None when
-    /// these cannot stand for the whole.
+    /// Where an id's rows may lie: in its week, or as if they were one, in the default partitions.
+    /// None when these cannot stand for the whole.
     ///
     /// # Errors
     /// Those of the catalogue's cache.

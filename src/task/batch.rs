@@ -86,8 +86,8 @@ static SPAWN_MANY: Statement = Statement::new(include_str!("../../sql/task/spawn
 /// Spawns tasks, in one statement but for those with an idempotency key; returns them in the order
 /// of `items`. `links` are the workflow runs that they belong to, resolved and locked.
 ///
-/// Keys are taken in one order, so that two batches with the same keys do not wait for each other in a
-/// circle; of two elements with the same key the first makes the task.
+/// Keys are taken in one order, so that two batches with the same keys do not wait for each other
+/// in a circle; of two elements with the same key the first makes the task.
 ///
 /// # Errors
 /// As [`spawn::run`], with the element's place.
@@ -148,8 +148,8 @@ pub fn spawn(
 
 static COMPLETE_MANY: Statement = Statement::new(include_str!("../../sql/task/complete_many.sql"));
 
-/// Completes running runs and their tasks, each with its payload. Returns the places of those that it
-/// refused: they are not running, or steps of a workflow run follow their tasks.
+/// Completes running runs and their tasks, each with its payload. Returns the places of those that
+/// it refused: they are not running, or steps of a workflow run follow their tasks.
 ///
 /// # Errors
 /// 22023 for a run that stands in the list twice.

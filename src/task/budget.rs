@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 /// Rows that one claim works off or passes over at most, of all kinds together.
 const ROWS: u32 = 1000;
-/// Rows that a claim passes over in any case, however long its work has taken: some dozen microseconds.
+/// Rows that a claim passes over in any case, however long its work has taken: some dozen
+/// microseconds.
 const PASSED: u32 = 64;
 /// For how long a claim does such work at most.
 const MOST: Duration = Duration::from_millis(10);
 
-/// What is left to a call of its rows and its time. Every kind of work may begin one unit whatever is left,
-/// so that each call makes progress with each kind.
+/// What is left to a call of its rows and its time. Every kind of work may begin one unit whatever
+/// is left, so that each call makes progress with each kind.
 pub struct Budget {
     rows: Cell<u32>,
     until: Option<Instant>,
@@ -72,7 +73,8 @@ impl Budget {
         (left.as_secs_f64() / each.max(1e-9)) as u32
     }
 
-    /// Whether a claim that meets nothing but rows which wait for a sweep may end: the next will find fewer.
+    /// Whether a claim that meets nothing but rows which wait for a sweep may end: the next will
+    /// find fewer.
     pub fn may_end(&self) -> bool {
         self.has_progressed.get() && self.passed.get() >= PASSED && self.is_spent()
     }

@@ -70,8 +70,8 @@ pub struct Target {
     pub followed: bool,
 }
 
-/// The task with an id, or the task of the run with that id; none when it has ended and is to be left
-/// alone.
+/// The task with an id, or the task of the run with that id; none when it has ended and is to be
+/// left alone.
 ///
 /// # Errors
 /// P0002 when no task and no run has the id.
@@ -111,7 +111,8 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
         }
         let left = session.run(&OPEN, queue, params![tasks.clone()])?;
         let left = left.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
-        // What is still open after that, with no run that has come since, is not the caller's to change.
+        // What is still open after that, with no run that has come since, is not the caller's to
+        // change.
         if left.len() == tasks.len() && count == 0 && was_in_vain {
             break;
         }

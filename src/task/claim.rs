@@ -21,8 +21,8 @@ static LOOK: Statement = Statement::new(concat!(
        (select priority from {r} where state in ('pending', 'sleeping')
          order by priority limit 1)"
 ));
-/// Whether workflow runs have something to go on with, and whether something that is stuck is to be tried
-/// again.
+/// Whether workflow runs have something to go on with, and whether something that is stuck is to be
+/// tried again.
 static GOES_ON: Statement = Statement::new(
     "select exists (select from absurd.workflow_timer where queue_name = $2 and due_at <= $1)
             or exists (select from absurd.workflow_stimulus where queue_name = $2),
@@ -34,9 +34,9 @@ static NEXT: Statement = Statement::new(
       order by priority desc limit 1",
 );
 
-/// Claims up to `quantity` runs for `worker`, leased for `timeout` seconds (0 or less: no lease). Between
-/// the sweeps and the handing out, `workflows` is called when there is something for workflow runs to go on
-/// with: what it makes ready is handed out too.
+/// Claims up to `quantity` runs for `worker`, leased for `timeout` seconds (0 or less: no lease).
+/// Between the sweeps and the handing out, `workflows` is called when there is something for
+/// workflow runs to go on with: what it makes ready is handed out too.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.

@@ -15,8 +15,8 @@ static PLAIN_RUN: Statement = Statement::with(RUN, "<followed>", UNLESS);
 static PLAIN_TASK: Statement = Statement::with(TASK, "<followed>", UNLESS);
 static ANY_RUN: Statement = Statement::with(RUN, "<followed>", "");
 static ANY_TASK: Statement = Statement::with(TASK, "<followed>", "");
-/// For a run that is completed already, of a task that has been followed since a moment ago: whoever
-/// follows is told.
+/// For a run that is completed already, of a task that has been followed since a moment ago:
+/// whoever follows is told.
 static FOLLOWED_TASK: Statement = Statement::with(TASK, "<followed>", IF);
 static FORGET_WAITS: Statement = Statement::new("delete from {w} where run_id = $1");
 

@@ -55,7 +55,8 @@ pub(super) enum Verdict {
 impl Case<'_> {
     /// The task gets another attempt while it has any, at `retry_at` or after its backoff, unless
     /// max_duration has passed by then. A stored strategy that cannot be followed ends the task:
-    /// guessing a delay could repeat work for ever. So does an attempt after which none can be counted.
+    /// guessing a delay could repeat work for ever. So does an attempt after which none can be
+    /// counted.
     pub fn verdict(self, now: Timestamp, retry_at: Option<Timestamp>) -> Verdict {
         if self.attempt >= self.max_attempts.unwrap_or(i32::MAX) {
             return Verdict::Fail;

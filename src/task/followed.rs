@@ -1,7 +1,7 @@
 //! The verbs on tasks that steps of executed workflow runs follow.
 //!
-//! Whoever moves such a task must first have locked the root of its workflow run's tree. The ordinary
-//! verbs refuse it therefore, and these move it, once their caller has done so.
+//! Whoever moves such a task must first have locked the root of its workflow run's tree. The
+//! ordinary verbs refuse it therefore, and these move it, once their caller has done so.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -50,8 +50,8 @@ thread_local! {
     static HANDED_OUT: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Remembers that steps follow the task of a run which is handed out: who completes it here need not
-/// try the ordinary way first. Only an expectation, for whoever asks must look.
+/// Remembers that steps follow the task of a run which is handed out: who completes it here need
+/// not try the ordinary way first. Only an expectation, for whoever asks must look.
 pub fn expect(run: Uuid) {
     HANDED_OUT.with_borrow_mut(|runs| {
         if runs.len() == EXPECTED {
@@ -77,8 +77,8 @@ pub struct Task {
     pub workflow_run: Option<uuid::Uuid>,
 }
 
-/// The task of a run, read without a statement; none in it when there is no such run, and none at all
-/// when a statement must be used.
+/// The task of a run, read without a statement; none in it when there is no such run, and none at
+/// all when a statement must be used.
 ///
 /// # Errors
 /// Postgres's own.

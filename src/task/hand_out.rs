@@ -1,13 +1,13 @@
 //! Handing out ready runs.
 //!
-//! Nearly always the head of the line can be taken as it is, by short statements: one finds and locks it, one
-//! takes the runs and one sets their tasks running. Runs that a timeout woke are left to another, which also
-//! removes what they waited for.
+//! Nearly always the head of the line can be taken as it is, by short statements: one finds and
+//! locks it, one takes the runs and one sets their tasks running. Runs that a timeout woke are left
+//! to another, which also removes what they waited for.
 //!
-//! What cannot be handed out is passed over: a run whose task has ended is closed, one whose task is gone is
-//! removed, one whose task waits for the sweep of its cancellation rule is left to that. All of it counts
-//! towards the claim's budget. When that is spent and the claim has cleared anything away, it ends with what
-//! it has: the next will come upon fewer such rows.
+//! What cannot be handed out is passed over: a run whose task has ended is closed, one whose task
+//! is gone is removed, one whose task waits for the sweep of its cancellation rule is left to that.
+//! All of it counts towards the claim's budget. When that is spent and the claim has cleared
+//! anything away, it ends with what it has: the next will come upon fewer such rows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -116,8 +116,8 @@ impl Handed {
     pub const NOTHING: Self = Self { blocks: 0, last: None, is_cut: false };
 }
 
-/// Of which tasks a claim hands out runs. A second open run of a task, which clients can make, is left to
-/// another claim.
+/// Of which tasks a claim hands out runs. A second open run of a task, which clients can make, is
+/// left to another claim.
 pub struct Tasks(HashSet<[u8; 16]>);
 
 impl Tasks {
@@ -160,8 +160,9 @@ impl Offer<'_> {
         Ok(pages.handed)
     }
 
-    /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by `until`. Says
-    /// beside whether that is all: what the week's tables alone cannot decide is left to the whole.
+    /// As [`Self::hand_out`], of one week of a partitioned queue and of what became ready by
+    /// `until`. Says beside whether that is all: what the week's tables alone cannot decide is left
+    /// to the whole.
     ///
     /// # Errors
     /// Postgres's own.
@@ -181,7 +182,8 @@ impl Offer<'_> {
         Ok((handed, last.is_some()))
     }
 
-    /// The same by statements: when the last of them became ready; none when the week cannot decide.
+    /// The same by statements: when the last of them became ready; none when the week cannot
+    /// decide.
     fn hand_out_alike(
         &self,
         session: &Session,
@@ -258,7 +260,8 @@ impl Offer<'_> {
     }
 }
 
-/// Whether a task's cancellation rule has come due; what is said of it begins at a column of the row.
+/// Whether a task's cancellation rule has come due; what is said of it begins at a column of the
+/// row.
 pub(super) fn is_due(task: Row, from: usize, now: Timestamp) -> Result<bool> {
     let Some(rules) = task.get::<Jsonb>(from + 6)? else { return Ok(false) };
     // What is that long is no rule.
@@ -268,16 +271,16 @@ pub(super) fn is_due(task: Row, from: usize, now: Timestamp) -> Result<bool> {
     Ok(rules.due(enqueued, task.get(from + 8)?, attempts > 1) <= now)
 }
 
-/// When an attempt that begins now runs out of its time, in seconds: a limit that is no number from 0 to a
-/// hundred years, which only a client can have written, is none.
+/// When an attempt that begins now runs out of its time, in seconds: a limit that is no number from
+/// 0 to a hundred years, which only a client can have written, is none.
 pub fn attempt_end(now: Timestamp, timeout: Option<f64>) -> Option<Timestamp> {
     timeout
         .filter(|seconds| (0.0..=3.2e9).contains(seconds))
         .map(|seconds| now.plus_seconds(seconds))
 }
 
-/// A run of head.sql that can be handed out as it is; none when it needs more. What is said of its task
-/// begins at a column of a row of its own or of the same one.
+/// A run of head.sql that can be handed out as it is; none when it needs more. What is said of its
+/// task begins at a column of a row of its own or of the same one.
 pub(super) fn plain(session: &Session, run: Row, task: Row, from: usize) -> Result<Option<Ready>> {
     let now = session.now();
     let (waits, open): (bool, bool) = (run.need(6)?, task.need(from + 5)?);

@@ -18,8 +18,8 @@ static EXTEND: Statement = Statement::new(
 /// Sets a running run's lease to end `seconds` from now.
 ///
 /// # Errors
-/// 22004 without seconds; 22023 unless they are > 0; AB001, AB002, 55000 or P0002 when the run is not running, 55000 also when
-/// it has no lease.
+/// 22004 without seconds; 22023 unless they are > 0; AB001, AB002, 55000 or P0002 when the run is
+/// not running, 55000 also when it has no lease.
 pub fn extend(session: &Session, queue: &QueueName, run: Uuid, seconds: Option<i32>) -> Result<()> {
     // Clients look for "extend_by must be > 0", also when it is NULL.
     let seconds =

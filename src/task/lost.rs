@@ -1,5 +1,5 @@
-//! Runs at which nothing is to be done any longer: those whose task is gone, and those whose task has ended
-//! without them. Clients that write rows by hand make them.
+//! Runs at which nothing is to be done any longer: those whose task is gone, and those whose task
+//! has ended without them. Clients that write rows by hand make them.
 
 use super::budget::Budget;
 use super::stuck::{self, Kind, Known};
@@ -43,8 +43,8 @@ pub fn remove(session: &Session, queue: &QueueName, runs: Vec<Uuid>) -> Result<b
 }
 
 impl Passed {
-    /// Clears away what a claim has come upon. What fails is set aside; a caller without the right to it
-    /// leaves it.
+    /// Clears away what a claim has come upon. What fails is set aside; a caller without the right
+    /// to it leaves it.
     ///
     /// # Errors
     /// Those that end the statement.

@@ -176,9 +176,9 @@ impl Cancellation {
         })
     }
 
-    /// When the rules come due for a task enqueued and first started at these instants, as far as they
-    /// are known; infinity for not yet. A task that was started before, and revived, need not start
-    /// in time again.
+    /// When the rules come due for a task enqueued and first started at these instants, as far as
+    /// they are known; infinity for not yet. A task that was started before, and revived, need not
+    /// start in time again.
     pub fn due(
         self,
         enqueued_at: Timestamp,

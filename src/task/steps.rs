@@ -107,8 +107,8 @@ static LIMIT: Statement = Statement::new(
       where task_id = $1",
 );
 
-/// Spawns a task under an idempotency key, or takes up the one that has it. Such a task keeps its own
-/// headers, limits and workflow run.
+/// Spawns a task under an idempotency key, or takes up the one that has it. Such a task keeps its
+/// own headers, limits and workflow run.
 ///
 /// # Errors
 /// As spawn_task.

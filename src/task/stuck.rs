@@ -1,5 +1,5 @@
-//! Work that cannot go on: set aside with its error, and tried again later, so that a claim goes on with the
-//! rest.
+//! Work that cannot go on: set aside with its error, and tried again later, so that a claim goes on
+//! with the rest.
 
 use std::collections::HashSet;
 
@@ -125,7 +125,8 @@ impl Met {
         }
     }
 
-    /// Forgets what is stuck no longer; after a sweep to the end that is also what it did not come upon.
+    /// Forgets what is stuck no longer; after a sweep to the end that is also what it did not come
+    /// upon.
     ///
     /// # Errors
     /// Postgres's own.
@@ -188,8 +189,8 @@ fn described(error: &Error) -> String {
     object.to_string()
 }
 
-/// Whether an error ends the statement, whatever it was about: a cancel, a shutdown, a transaction that may not
-/// write.
+/// Whether an error ends the statement, whatever it was about: a cancel, a shutdown, a transaction
+/// that may not write.
 pub fn ends_call(error: &Error) -> bool {
     match error {
         Error::Postgres(caught) => ["57014", "57P01", "57P02", "57P03", "25006", "25P02"]
@@ -223,8 +224,8 @@ pub fn is_passing(error: &Error) -> bool {
     }
 }
 
-/// Does some work, each item apart from the others where one fails: first all at once, then one by one.
-/// Returns what came of each, in order.
+/// Does some work, each item apart from the others where one fails: first all at once, then one by
+/// one. Returns what came of each, in order.
 ///
 /// # Errors
 /// Those of [`ends_all`].

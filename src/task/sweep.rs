@@ -15,8 +15,8 @@ use crate::queue::QueueName;
 const FIRST: u32 = 64;
 const MOST: u32 = 256;
 
-/// Columns that say whether there are cancellation rules, leases and attempts that are overdue at `$1`,
-/// with more conditions of each.
+/// Columns that say whether there are cancellation rules, leases and attempts that are overdue at
+/// `$1`, with more conditions of each.
 #[macro_export]
 macro_rules! overdue {
     () => {
@@ -138,8 +138,8 @@ pub fn look(session: &Session, queue: &QueueName, since: Since) -> Result<Overdu
     row.map_or(Ok(Overdue { rules: false, leases: false, attempts: false }), Overdue::read)
 }
 
-/// Cancels tasks whose rule has come due and fails runs whose lease or whose attempt's time has ended, of
-/// these at most `quantity` of each, as far as the budget goes. What fails is set aside.
+/// Cancels tasks whose rule has come due and fails runs whose lease or whose attempt's time has
+/// ended, of these at most `quantity` of each, as far as the budget goes. What fails is set aside.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.
@@ -299,7 +299,8 @@ struct Ended {
 }
 
 impl Past<'_> {
-    /// Fails at most `quantity` runs, as far as the budget goes; passes over those that somebody is at.
+    /// Fails at most `quantity` runs, as far as the budget goes; passes over those that somebody is
+    /// at.
     fn sweep(
         &self,
         session: &Session,
@@ -352,8 +353,8 @@ impl Past<'_> {
         }
     }
 
-    /// Fails one; one whose task has ended without it is closed, one whose task is gone is removed. None when
-    /// it is left to the next sweep: a claim waits for nobody.
+    /// Fails one; one whose task has ended without it is closed, one whose task is gone is removed.
+    /// None when it is left to the next sweep: a claim waits for nobody.
     fn end(&self, session: &Session, ended: &Ended) -> Result<Option<Option<Attempt>>> {
         let run = ended.run;
         if ended.is_lost {

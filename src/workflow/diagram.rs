@@ -1,4 +1,5 @@
-//! A workflow as a Mermaid flowchart, and a run of it with its steps in the colours of their states.
+//! A workflow as a Mermaid flowchart, and a run of it with its steps in the colours of their
+//! states.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

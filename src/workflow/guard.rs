@@ -42,7 +42,8 @@ impl Guard {
     /// Reads a guard.
     ///
     /// # Errors
-    /// The field, its value and the rule that it breaks; a pattern must compile, within `MAX_REGEX`.
+    /// The field, its value and the rule that it breaks; a pattern must compile, within
+    /// `MAX_REGEX`.
     pub fn parse(value: &Value) -> Result<Self, String> {
         let fields =
             value.as_object().ok_or_else(|| format!("guard {} must be an object", shown(value)))?;

@@ -16,8 +16,8 @@ pub struct Path {
     pub usage: Usage,
 }
 
-/// The tables that claims look at, of every queue that the role may know of, and those of executed workflow
-/// runs.
+/// The tables that claims look at, of every queue that the role may know of, and those of executed
+/// workflow runs.
 ///
 /// # Errors
 /// 42501 without SELECT on `absurd.queues`.

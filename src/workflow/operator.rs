@@ -22,7 +22,8 @@ pub use super::items::{Items, SwitchOn};
 pub enum Operator {
     Task(Call),
     Activity(Call),
-    /// A `tools.workflow.wait_for_parallel_branches` task that belongs to a parallel: never spawned.
+    /// A `tools.workflow.wait_for_parallel_branches` task that belongs to a parallel: never
+    /// spawned.
     Barrier(Barrier),
     Condition {
         condition: Formula,

@@ -277,8 +277,8 @@ pub struct Prober {
 pub mod limits {
     /// Levels of child runs below a root.
     pub const DEPTH: u32 = 64;
-    /// Steps that one transition may start or end; what is left goes on in the next. A loop of more items
-    /// is begun in pieces.
+    /// Steps that one transition may start or end; what is left goes on in the next. A loop of more
+    /// items is begun in pieces.
     pub const STEPS_PER_TRANSITION: usize = 1000;
     /// Items that a piece of such a loop has, and nodes of a scope that are begun at once.
     pub const PIECE: usize = 256;

@@ -1,5 +1,5 @@
-//! The guard of `absurd.workflow_run`: every INSERT and UPDATE goes through it, whoever writes. What the
-//! engine writes without a statement keeps the same rules, see `driver/direct/run.rs`.
+//! The guard of `absurd.workflow_run`: every INSERT and UPDATE goes through it, whoever writes.
+//! What the engine writes without a statement keeps the same rules, see `driver/direct/run.rs`.
 
 use std::cell::Cell;
 

@@ -43,7 +43,8 @@ pub trait Host {
     /// The items of a loop that get their instances next, from this ordinal on; an array.
     fn items(&mut self, container: StepKey, first: u32) -> Result<Option<Json>>;
 
-    /// The ordinal that follows the last of the items which have no instances yet; none without such.
+    /// The ordinal that follows the last of the items which have no instances yet; none without
+    /// such.
     fn items_end(&mut self, container: StepKey) -> Result<Option<u32>>;
 
     /// All inner instances of a container by ordinal, with their results: for its own result, once.
@@ -68,8 +69,8 @@ pub trait Host {
     /// The result keys of a loop's iterations: of each key that of the greatest ordinal.
     fn last_values(&mut self, container: StepKey) -> Result<Vec<(String, StepKey)>>;
 
-    /// Steps directly in some instances that are running, or have forked into branches that have not ended;
-    /// by key, at most so many.
+    /// Steps directly in some instances that are running, or have forked into branches that have
+    /// not ended; by key, at most so many.
     fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>>;
 
     /// The child runs of a step, by branch name.

@@ -54,8 +54,8 @@ static STEPS: Statement = Statement::new(concat!(
     " from absurd.workflow_step s where s.workflow_run_id = $1 order by s.scope, s.node"
 ));
 
-/// What is stored of a run's course is read with the engine's rights; the run itself must be one that the
-/// caller sees.
+/// What is stored of a run's course is read with the engine's rights; the run itself must be one
+/// that the caller sees.
 fn check_visible(session: &Session, run: Uuid) -> Result<()> {
     static SEEN: Statement =
         Statement::new("select 1 from absurd.workflow_run where workflow_run_id = $1");

@@ -109,8 +109,8 @@ pub struct Changes {
     /// Entries to put, in order: a later one of the same context and key replaces an earlier.
     pub values: Vec<ValueRec>,
     pub breakers: Vec<(String, BreakerRec)>,
-    /// Items that are to get instances later, those of which some have got theirs, by their first, and
-    /// loops that have ended, whose items are not needed any longer.
+    /// Items that are to get instances later, those of which some have got theirs, by their first,
+    /// and loops that have ended, whose items are not needed any longer.
     pub items: Vec<ItemsRec>,
     pub items_taken: Vec<(StepKey, u32)>,
     pub items_dropped: Vec<StepKey>,

@@ -146,8 +146,8 @@ pub fn cancel(session: &Session, queue: &QueueName, id: Uuid) -> Result<bool> {
 /// Retries a failed task, in place or as a new task.
 ///
 /// # Errors
-/// P0002 for an unknown task, 55000 for one that has not failed, whose workflow run takes no more, or
-/// whose failure a step has taken note of; 22023 for too few attempts.
+/// P0002 for an unknown task, 55000 for one that has not failed, whose workflow run takes no more,
+/// or whose failure a step has taken note of; 22023 for too few attempts.
 pub fn retry(
     session: &Session,
     queue: &QueueName,

@@ -14,8 +14,9 @@ use crate::pg::{Timestamp, catalog};
 pub enum Which {
     /// The one that the layout describes.
     PrimaryKey,
-    /// By what `pg_get_indexdef` says after `USING`. Names decide nothing: an index of the same name may be
-    /// another, of which a row may be missing, and those of partitions have names of Postgres's making.
+    /// By what `pg_get_indexdef` says after `USING`. Names decide nothing: an index of the same
+    /// name may be another, of which a row may be missing, and those of partitions have names of
+    /// Postgres's making.
     Like(&'static str),
 }
 
@@ -111,7 +112,8 @@ impl Table {
 
     /// The table's indexes, oldest first.
     fn index_ids(&self) -> Result<Vec<pg_sys::Oid>> {
-        // SAFETY: an open table, and a list of ids in the call's memory; the closure's frame is plain.
+        // SAFETY: an open table, and a list of ids in the call's memory; the closure's frame is
+        // plain.
         unsafe {
             let list = guarded(|| ffi::RelationGetIndexList(self.relation))?;
             let Some(list) = list.as_ref() else { return Ok(Vec::new()) };

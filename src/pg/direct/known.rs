@@ -1,6 +1,6 @@
-//! What a backend remembers of the tables that it uses directly: which table a name is, that it is plain,
-//! where its columns stand and which indexes it has. To ask the catalogue anew with every call was a tenth
-//! of what a step of a workflow cost.
+//! What a backend remembers of the tables that it uses directly: which table a name is, that it is
+//! plain, where its columns stand and which indexes it has. To ask the catalogue anew with every
+//! call was a tenth of what a step of a workflow cost.
 //!
 //! Postgres tells every backend what changes of a relation; what was known of it is forgotten then.
 
@@ -14,7 +14,8 @@ use super::table::{Access, Layout};
 use crate::error::Result;
 use crate::pg::{catalog, shape};
 
-/// So many tables are remembered, of some hundred queues or a dozen of a year's weeks; some 300 bytes each.
+/// So many tables are remembered, of some hundred queues or a dozen of a year's weeks; some 300
+/// bytes each.
 const MOST: usize = 2048;
 
 /// A table that can be used directly in one way.

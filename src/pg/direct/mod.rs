@@ -1,11 +1,12 @@
 //! Rows of one table, read and written without a statement.
 //!
-//! What a short statement costs is mostly not its rows. The executor makes its nodes, expressions and
-//! tuple descriptors anew with every execution, which often takes longer than what follows. So what nearly
-//! every step of a workflow reads and writes of the engine's own tables goes to table and index as a worker of
-//! logical replication does: look a row up by an index under a snapshot, lock it, and hand its successor to
-//! the executor's function for such a row, which keeps the table's constraints, triggers and indexes. And a
-//! claim looks at the first entries of a queue's indexes the same way, but writes nothing of a queue so.
+//! What a short statement costs is mostly not its rows. The executor makes its nodes, expressions
+//! and tuple descriptors anew with every execution, which often takes longer than what follows. So
+//! what nearly every step of a workflow reads and writes of the engine's own tables goes to table
+//! and index as a worker of logical replication does: look a row up by an index under a snapshot,
+//! lock it, and hand its successor to the executor's function for such a row, which keeps the
+//! table's constraints, triggers and indexes. And a claim looks at the first entries of a queue's
+//! indexes the same way, but writes nothing of a queue so.
 //!
 //! Every such path has a statement that does the same, and leaves to it whatever is not plain, see
 //! [`Why`]; `absurd.fast_path()` shows it.
@@ -29,8 +30,8 @@ pub use usage::{Usage, Why, usage};
 pub use walk::Found;
 
 /// Names the columns of a table that a direct path reads or writes: a constant for each, and the
-/// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key after
-/// `USING`.
+/// [`Layout`] that they are places in. First stands what `pg_get_indexdef` says of the primary key
+/// after `USING`.
 #[macro_export]
 macro_rules! layout {
     ($key:literal; $($constant:ident $name:literal $kind:ident,)*) => {

@@ -17,8 +17,8 @@ pub type Parts = Vec<(String, Rc<Table>)>;
 const TRIES: usize = 3;
 
 impl Session {
-    /// The tables that hold the rows of a table of schema `absurd`, for reading, by their names: its
-    /// partitions, or itself where it has none. None when statements must be used.
+    /// The tables that hold the rows of a table of schema `absurd`, for reading, by their names:
+    /// its partitions, or itself where it has none. None when statements must be used.
     ///
     /// # Errors
     /// Postgres's own.
@@ -55,8 +55,8 @@ impl Session {
     }
 }
 
-/// How many partitions a table of schema `absurd` has; none when there is no such table, or it has no
-/// partitions to begin with.
+/// How many partitions a table of schema `absurd` has; none when there is no such table, or it has
+/// no partitions to begin with.
 ///
 /// # Errors
 /// Postgres's own.
@@ -80,8 +80,8 @@ pub fn count(whole: &str) -> Result<Option<usize>> {
     }
 }
 
-/// The partitions of a table whose rows the current role may read; none when it may not, or when only a
-/// statement knows what it is to see of them.
+/// The partitions of a table whose rows the current role may read; none when it may not, or when
+/// only a statement knows what it is to see of them.
 fn partitions(whole: &str) -> Result<Option<Vec<pg_sys::Oid>>> {
     let Some(id) = catalog::id(whole)? else { return Ok(None) };
     if !catalog::has_rights(whole, &[catalog::SELECT])? {

@@ -16,8 +16,8 @@ use crate::pg::value::{Column, Param};
 pub struct Tid(pg_sys::ItemPointerData);
 
 impl Session {
-    /// Runs `f` with a snapshot of what is committed now and of what the transaction has done so far,
-    /// as a statement would have it.
+    /// Runs `f` with a snapshot of what is committed now and of what the transaction has done so
+    /// far, as a statement would have it.
     ///
     /// # Errors
     /// Those of `f`.
@@ -52,14 +52,14 @@ impl Table {
         Ok(found)
     }
 
-    /// Whether the row that was read last is as this call has left it: no statement has been run since,
-    /// and this has not changed it.
+    /// Whether the row that was read last is as this call has left it: no statement has been run
+    /// since, and this has not changed it.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh.get()
     }
 
-    /// Says that of what this call has changed in the row read last nothing is read again: what it was is
-    /// as good as what it is. It must be found anew before it is changed again.
+    /// Says that of what this call has changed in the row read last nothing is read again: what it
+    /// was is as good as what it is. It must be found anew before it is changed again.
     pub fn read_on(&self) {
         self.is_fresh.set(true);
     }
@@ -104,7 +104,8 @@ impl Table {
         unsafe { Tid((*self.row).tts_tid) }
     }
 
-    /// Waits for the row that was read last, locks it and reads it as it is now. False when it is gone.
+    /// Waits for the row that was read last, locks it and reads it as it is now. False when it is
+    /// gone.
     ///
     /// # Errors
     /// Those of a wait.
@@ -143,8 +144,8 @@ impl Table {
     /// Those of the table's constraints and indexes.
     pub fn insert(&self, values: &[(usize, Param)]) -> Result<()> {
         let writing = self.writing()?;
-        // SAFETY: the slot and what the executor needs were made for this table; the closure's frame is
-        // plain.
+        // SAFETY: the slot and what the executor needs were made for this table; the closure's
+        // frame is plain.
         unsafe {
             guarded(|| {
                 self.begin(writing, |_| true);
@@ -157,8 +158,8 @@ impl Table {
         }
     }
 
-    /// Changes the row that was read last, which nobody else may be changing: it is locked, or belongs to
-    /// something that is.
+    /// Changes the row that was read last, which nobody else may be changing: it is locked, or
+    /// belongs to something that is.
     ///
     /// # Errors
     /// Those of the table's constraints and indexes.

@@ -68,7 +68,8 @@ impl Table {
         }
     }
 
-    /// Reads the first row that an index has for the keys; none when the index cannot be relied upon.
+    /// Reads the first row that an index has for the keys; none when the index cannot be relied
+    /// upon.
     ///
     /// # Errors
     /// Postgres's own.

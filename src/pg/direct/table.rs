@@ -19,7 +19,8 @@ use crate::pg::{Session, catalog, guc};
 pub struct Layout {
     /// Names and types of columns.
     pub columns: Columns,
-    /// The primary key's index, as `pg_get_indexdef` has it after `USING`; empty where it is not used.
+    /// The primary key's index, as `pg_get_indexdef` has it after `USING`; empty where it is not
+    /// used.
     pub key: &'static str,
 }
 
@@ -75,8 +76,8 @@ pub struct Table {
     pub(super) lock: i32,
     /// The row read last, with its page pinned.
     pub(super) row: *mut pg_sys::TupleTableSlot,
-    /// Whether that row has been read, and neither been changed through this since nor has a statement
-    /// been run, which may have changed it.
+    /// Whether that row has been read, and neither been changed through this since nor has a
+    /// statement been run, which may have changed it.
     pub(super) is_fresh: Cell<bool>,
     /// What writing takes, once a row is written.
     pub(super) writing: Cell<Option<Writing>>,
@@ -109,8 +110,8 @@ struct Opened {
 }
 
 impl Session {
-    /// A table of schema `absurd` for direct use in this call; none when statements must be used. It
-    /// stays open until the call ends.
+    /// A table of schema `absurd` for direct use in this call; none when statements must be used.
+    /// It stays open until the call ends.
     ///
     /// # Errors
     /// Postgres's own.
@@ -188,8 +189,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs `f` with no table open, as a subtransaction needs it: what it opens is closed when it has
-    /// succeeded, and forgotten when it has failed, for its end closes that.
+    /// Runs `f` with no table open, as a subtransaction needs it: what it opens is closed when it
+    /// has succeeded, and forgotten when it has failed, for its end closes that.
     pub(in crate::pg) fn apart<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<T> {
         let outer = self.tables.open.take();
         let outcome = f().and_then(|value| self.close_tables().map(|()| value));
@@ -219,7 +220,8 @@ impl Table {
         if access.writes() && unsafe { pg_sys::XactReadOnly || ffi::IsInParallelMode() } {
             return Ok(Err(Why::ReadOnly));
         }
-        // SAFETY: the closures' frames are plain; what is opened belongs to the transaction's resources.
+        // SAFETY: the closures' frames are plain; what is opened belongs to the transaction's
+        // resources.
         unsafe {
             let relation = guarded(|| ffi::try_table_open(id, lock))?;
             if relation.is_null() {
@@ -254,9 +256,9 @@ impl Table {
     fn close(&self) -> Result<()> {
         let (indexes, writing) = (self.indexes.take(), self.writing.take());
         let (relation, row, indexes) = (self.relation, self.row, indexes.as_slice());
-        // SAFETY: what was opened in this (sub)transaction, in reverse. The locks stay until its end, but for
-        // those on indexes that were only written, which the executor does not keep either. The closure's
-        // frame is plain.
+        // SAFETY: what was opened in this (sub)transaction, in reverse. The locks stay until its
+        // end, but for those on indexes that were only written, which the executor does not keep
+        // either. The closure's frame is plain.
         unsafe {
             guarded(|| {
                 for (_, index) in indexes {
@@ -288,8 +290,8 @@ impl Table {
     }
 }
 
-/// The executor's view of a table that it did not plan for, as the worker of logical replication makes
-/// it.
+/// The executor's view of a table that it did not plan for, as the worker of logical replication
+/// makes it.
 unsafe fn prepare_to_write(relation: pg_sys::Relation) -> Writing {
     // SAFETY: runs under `guarded`; everything lives in the call's memory.
     unsafe {

@@ -1,10 +1,10 @@
 //! Walks through an index that pass over nothing but what is gone for good.
 //!
-//! A snapshot hides rows that others have inserted and not committed, and shows rows that they have taken
-//! and may give back. Who remembers what an index holds must know of both: they are what may change
-//! without an index entry being made. So these walks read as the check of a unique index does, with
-//! a dirty snapshot, which leaves out only what a committed transaction has removed or an aborted one
-//! had inserted.
+//! A snapshot hides rows that others have inserted and not committed, and shows rows that they have
+//! taken and may give back. Who remembers what an index holds must know of both: they are what may
+//! change without an index entry being made. So these walks read as the check of a unique index
+//! does, with a dirty snapshot, which leaves out only what a committed transaction has removed or
+//! an aborted one had inserted.
 
 use std::ptr::addr_of_mut;
 
@@ -28,8 +28,9 @@ pub enum Found {
 }
 
 impl Table {
-    /// Reads the rows that an index has for the keys, in its order, until `visit` says false. False when the
-    /// index cannot be relied upon. Rows read so are not to be changed: they may not be visible.
+    /// Reads the rows that an index has for the keys, in its order, until `visit` says false. False
+    /// when the index cannot be relied upon. Rows read so are not to be changed: they may not be
+    /// visible.
     ///
     /// # Errors
     /// Those of `visit` and Postgres's own.
@@ -45,8 +46,8 @@ impl Table {
             ..Default::default()
         };
         let snapshot = addr_of_mut!(dirty);
-        // SAFETY: table and index are open, and `dirty` outlives the scan: when something fails, the scan is
-        // not used again. The closures' frames are plain.
+        // SAFETY: table and index are open, and `dirty` outlives the scan: when something fails,
+        // the scan is not used again. The closures' frames are plain.
         unsafe {
             let scan = guarded(|| self.begin_scan(index, keys, snapshot))?;
             loop {

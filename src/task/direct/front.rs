@@ -80,7 +80,8 @@ impl Source for Row {
     }
 }
 
-/// A queue's row, when there is one and it is wanted: `is_news` is asked with when a claim last looked.
+/// A queue's row, when there is one and it is wanted: `is_news` is asked with when a claim last
+/// looked.
 ///
 /// # Errors
 /// Postgres's own.

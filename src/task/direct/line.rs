@@ -1,6 +1,6 @@
 //! Looking along the indexes of a queue from where on something may have changed, see
-//! [`crate::task::front`]. Other than claims, this also comes upon runs that a transaction under way has
-//! made ready or taken.
+//! [`crate::task::front`]. Other than claims, this also comes upon runs that a transaction under
+//! way has made ready or taken.
 
 use crate::error::Result;
 use crate::pg::direct::{Found, Key, Parts, Table, Which};
@@ -33,7 +33,8 @@ pub struct Part<'a>(&'a Table);
 /// What is known of the overdue of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
-    /// Whether there is anything whose instant has come, be it that a transaction under way is at it.
+    /// Whether there is anything whose instant has come, be it that a transaction under way is at
+    /// it.
     pub any: bool,
     /// Whether there is something to be carried out.
     pub overdue: bool,
@@ -73,7 +74,8 @@ impl Line {
     pub fn has(&self, Standing { priority, at, run }: Standing) -> Result<bool> {
         let keys = [Key::is(1, priority), Key::is(2, at), Key::is(3, run)];
         let week = week::tag_of(run);
-        // A week's tag comes back after ten years, and that of another decade is in the default partition.
+        // A week's tag comes back after ten years, and that of another decade is in the default
+        // partition.
         let is_of = |tag: &str| tag.is_empty() || tag == DEFAULT || week.as_deref() == Some(tag);
         for (_, runs) in self.runs.iter().filter(|(tag, _)| is_of(tag)) {
             if any(runs, READY, &keys)?.any {
@@ -118,8 +120,8 @@ impl Line {
 }
 
 impl Part<'_> {
-    /// Walks along the runs of a priority that became ready between two instants, until `visit` says
-    /// false.
+    /// Walks along the runs of a priority that became ready between two instants, until `visit`
+    /// says false.
     ///
     /// # Errors
     /// Those of `visit` and Postgres's own.

@@ -1,5 +1,5 @@
-//! What claims look at on plain queues, read without statements, see [`crate::pg::direct`]. Each has a
-//! statement that does the same, and says when that must be used.
+//! What claims look at on plain queues, read without statements, see [`crate::pg::direct`]. Each
+//! has a statement that does the same, and says when that must be used.
 
 pub mod front;
 pub mod line;

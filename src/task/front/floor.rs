@@ -37,8 +37,8 @@ impl Floor {
         Self { priority, since, span, week: None, until: Timestamp::INFINITY }
     }
 
-    /// In the week of the first of some runs, each the first of a week, if that one is ready; else in this
-    /// week. They are all that become ready by `horizon`.
+    /// In the week of the first of some runs, each the first of a week, if that one is ready; else
+    /// in this week. They are all that become ready by `horizon`.
     #[must_use]
     pub fn among_weeks(self, firsts: &[Standing], now: Timestamp, horizon: Timestamp) -> Self {
         let week_of = |run: &Standing| uuid::timestamp(run.run).map(Timestamp::week_start);
@@ -74,7 +74,8 @@ impl Floor {
         Ok(())
     }
 
-    /// When older weeks have nothing more and what was handed out is of this one, stays in this one.
+    /// When older weeks have nothing more and what was handed out is of this one, stays in this
+    /// one.
     pub fn move_on(
         &mut self,
         session: &Session,

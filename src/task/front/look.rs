@@ -1,10 +1,10 @@
 //! Looks at the front of a line.
 //!
-//! A look that reads tables directly goes through what the last two looks have not seen settled, and comes
-//! upon runs that a transaction under way has made ready or taken as well as upon others. Those that
-//! have stayed behind the front for a whole look are strays: each is remembered by its place in the index,
-//! which costs one search to try, and the next look begins where the front was. So a look costs what was
-//! claimed within two or three seconds, whatever lies behind.
+//! A look that reads tables directly goes through what the last two looks have not seen settled,
+//! and comes upon runs that a transaction under way has made ready or taken as well as upon others.
+//! Those that have stayed behind the front for a whole look are strays: each is remembered by its
+//! place in the index, which costs one search to try, and the next look begins where the front was.
+//! So a look costs what was claimed within two or three seconds, whatever lies behind.
 //!
 //! Where tables cannot be read directly, every look goes through everything that is committed.
 
@@ -23,12 +23,12 @@ use crate::queue::{QueueName, behind, provision};
 use crate::task::direct::line::{Line, Past, Standing};
 use crate::task::sweep::{self, Since};
 
-/// How many times as long as a look at everything took the next one waits. Other backends than the one
-/// that looks for all wait longer.
+/// How many times as long as a look at everything took the next one waits. Other backends than the
+/// one that looks for all wait longer.
 const WHOLE_TIMES: f64 = 20.0;
 const WHOLE_ALONE: f64 = 10.0;
-/// Seconds between looks that move the spans on: less than between those that are written down, more
-/// than a call takes from reading the clock to its insert.
+/// Seconds between looks that move the spans on: less than between those that are written down,
+/// more than a call takes from reading the clock to its insert.
 const ADVANCES: f64 = 0.7;
 /// Seconds beyond those for which a look holds, up to which it knows the first run of each week.
 const HORIZON: f64 = 1.0;
@@ -47,8 +47,8 @@ static NEXT: Statement = Statement::new(
 );
 
 impl Front {
-    /// Looks, for others too if this call was chosen to. Returns whether it did: of several calls that want to
-    /// look at all weeks of a queue, one may.
+    /// Looks, for others too if this call was chosen to. Returns whether it did: of several calls
+    /// that want to look at all weeks of a queue, one may.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -59,7 +59,8 @@ impl Front {
         chosen: bool,
     ) -> Result<bool> {
         if chosen {
-            // Whoever was chosen before has written down what it found and taken the notes that led to it.
+            // Whoever was chosen before has written down what it found and taken the notes that led
+            // to it.
             self.adopt(session, queue)?;
         }
         // Before the line is opened: a run that was noted may lie in a week that is new.
@@ -273,7 +274,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks along the runs of a priority to the first that can be handed out, in each of the tables.
+    /// Walks along the runs of a priority to the first that can be handed out, in each of the
+    /// tables.
     fn along(&mut self, priority: i16, span: Span) -> Result<()> {
         let Reach { now, latest, horizon } = self.reach;
         let from = if self.is_whole { Timestamp::NEG_INFINITY } else { span.from };
@@ -283,8 +285,8 @@ impl Walk<'_> {
             let mut is_next_over = false;
             part.walk(priority, from, horizon.unwrap_or(latest), |run, found| {
                 is_empty = false;
-                // The run that was first at the last look, and still is, may be held by itself or by its
-                // task.
+                // The run that was first at the last look, and still is, may be held by itself or
+                // by its task.
                 let is_first = run.at == span.next && !std::mem::replace(&mut is_next_over, true);
                 let is_behind = run.at < span.next || is_first;
                 if is_behind && strays.len() < STRAYS {

@@ -1,20 +1,20 @@
 //! The front of a queue's line, where looking at it costs more than a claim should.
 //!
-//! The index on ready runs keeps the entries of runs that were claimed until Postgres may remove them,
-//! and while a transaction holds an old snapshot, it may not. They stand at the front, and a claim that
-//! begins there steps over all of them. And a queue of many weeks has as many indexes to look at. A
-//! backend that notices so begins where its last claim ended instead, in the week where that was, and
-//! leaves what lies behind to one claim a second, of whichever backend: that one looks, carries out what
-//! is overdue, and writes down from which instant on runs may be ready.
+//! The index on ready runs keeps the entries of runs that were claimed until Postgres may remove
+//! them, and while a transaction holds an old snapshot, it may not. They stand at the front, and a
+//! claim that begins there steps over all of them. And a queue of many weeks has as many indexes to
+//! look at. A backend that notices so begins where its last claim ended instead, in the week where
+//! that was, and leaves what lies behind to one claim a second, of whichever backend: that one
+//! looks, carries out what is overdue, and writes down from which instant on runs may be ready.
 //!
-//! A run becomes ready behind a claim's beginning when a transaction that made it ready commits late, or one
-//! that took it is rolled back. Looks see both coming, see [`look`], so they need not go through what has
-//! long been settled. The rest of what may stand there, an
-//! instant of long ago that somebody wrote by hand, is left to looks at everything, which are rarer the
-//! longer they take.
+//! A run becomes ready behind a claim's beginning when a transaction that made it ready commits
+//! late, or one that took it is rolled back. Looks see both coming, see [`look`], so they need not
+//! go through what has long been settled. The rest of what may stand there, an instant of long ago
+//! that somebody wrote by hand, is left to looks at everything, which are rarer the longer they
+//! take.
 //!
-//! Nothing of this is in the way of an ordinary queue: its claims count the blocks that they look at
-//! anyway, and that is all.
+//! Nothing of this is in the way of an ordinary queue: its claims count the blocks that they look
+//! at anyway, and that is all.
 
 mod floor;
 mod look;
@@ -40,34 +40,36 @@ use crate::error::Result;
 use crate::pg::{Session, Timestamp, Uuid, aborts, lock};
 use crate::queue::QueueName;
 
-/// Blocks that a claim looks at when nothing is in its way, and that each run adds. Twenty more are some
-/// thousand entries to step over, which take as long as the claim itself.
+/// Blocks that a claim looks at when nothing is in its way, and that each run adds. Twenty more are
+/// some thousand entries to step over, which take as long as the claim itself.
 const BLOCKS: i64 = 64;
 const BLOCKS_EACH: i64 = 24;
-/// Blocks of a look at everything that make the queue an ordinary one again, and that each priority adds.
+/// Blocks of a look at everything that make the queue an ordinary one again, and that each priority
+/// adds.
 const CALM: i64 = 40;
 const CALM_EACH: i64 = 8;
-/// Blocks that a claim which came back short may look at where every look is one at everything, some
-/// milliseconds: as much as a queue of a year's weeks takes.
+/// Blocks that a claim which came back short may look at where every look is one at everything,
+/// some milliseconds: as much as a queue of a year's weeks takes.
 const AFFORDABLE: i64 = 1000;
-/// Seconds for which what a look has found holds; four times as long as it took, when that is more: looking
-/// takes no more than a fifth of one processor.
+/// Seconds for which what a look has found holds; four times as long as it took, when that is more:
+/// looking takes no more than a fifth of one processor.
 const HOLDS: f64 = 0.75;
 const HOLDS_TIMES: f64 = 4.0;
-/// Seconds more, and twice as many as it took, after which a claim no longer relies on others to look:
-/// whoever does may be in a transaction that takes its time.
+/// Seconds more, and twice as many as it took, after which a claim no longer relies on others to
+/// look: whoever does may be in a transaction that takes its time.
 const LATE: f64 = 0.15;
 const LATE_TIMES: f64 = 2.0;
 /// Seconds after which a backend asks again whether another has looked.
 const ASKS: f64 = 0.01;
-/// Seconds after which it tries again to hand out the strays, and how many times as long as trying took.
+/// Seconds after which it tries again to hand out the strays, and how many times as long as trying
+/// took.
 const TRIES: f64 = 0.1;
 const TRIES_TIMES: f64 = 20.0;
 /// For how long at most, if each takes a statement on all weeks.
 const MOST: Duration = Duration::from_millis(5);
-/// How many seconds before now a claim begins at least, whatever was found at the front: spawns commit in
-/// another order than that of their instants, most of them sooner than this. What commits later is found
-/// by whoever looks at everything.
+/// How many seconds before now a claim begins at least, whatever was found at the front: spawns
+/// commit in another order than that of their instants, most of them sooner than this. What commits
+/// later is found by whoever looks at everything.
 const MARGIN: f64 = 0.05;
 /// Queues that a backend remembers.
 const QUEUES: usize = 256;
@@ -175,7 +177,8 @@ impl Front {
         let Some(front) = found.filter(|front| front.of_weeks == of_weeks.is_some()) else {
             return Ok(of_weeks);
         };
-        // What was rolled back may have taken runs, and a clock that was set back makes all of it void.
+        // What was rolled back may have taken runs, and a clock that was set back makes all of it
+        // void.
         let is_void = front.aborts != aborts::count() || front.as_of > Some(session.now());
         Ok(Some(if is_void { front.anew() } else { front }))
     }
@@ -208,8 +211,8 @@ impl Front {
         });
     }
 
-    /// Takes note of what was found lately, by this call if it is time. Returns whether it has looked, none
-    /// when the queue has become an ordinary one.
+    /// Takes note of what was found lately, by this call if it is time. Returns whether it has
+    /// looked, none when the queue has become an ordinary one.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -247,8 +250,8 @@ impl Front {
         self.holds() + LATE.max(LATE_TIMES * self.near_seconds)
     }
 
-    /// Looks because a claim came back short, if that can be afforded. Returns whether it did; none when
-    /// another call is looking.
+    /// Looks because a claim came back short, if that can be afforded. Returns whether it did; none
+    /// when another call is looking.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -259,7 +262,8 @@ impl Front {
             false => self.whole.blocks <= AFFORDABLE || self.looks <= 3,
         };
         if can_be_afforded {
-            // A backend whose claims all come back short must not leave it to others to write it down.
+            // A backend whose claims all come back short must not leave it to others to write it
+            // down.
             let is_old = !is_within(self.written_at, self.holds(), session.now());
             let chosen = is_old && lock::front(queue.as_str())?;
             return Ok(self.look(session, queue, chosen)?.then_some(true));
@@ -277,8 +281,8 @@ impl Front {
         self.is_overdue = false;
     }
 
-    /// Hands out ready runs. Those of another week than the queue's next runs were found in are looked for
-    /// only if `all` says so.
+    /// Hands out ready runs. Those of another week than the queue's next runs were found in are
+    /// looked for only if `all` says so.
     ///
     /// # Errors
     /// 42P01 for an unknown queue.
@@ -311,7 +315,8 @@ impl Front {
                 last = handed.last;
             }
             if !offer.is_met(claimed) && is_told {
-                // Others may have come: the front stays where it is, for who looks at more than this week.
+                // Others may have come: the front stays where it is, for who looks at more than
+                // this week.
                 ended.before_another_week |= floor.until <= session.now();
                 if ended.before_another_week {
                     break;

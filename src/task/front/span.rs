@@ -4,11 +4,11 @@ use crate::time::Timestamp;
 
 /// The part of an index that a look goes through, by instants.
 ///
-/// Behind `from` everything is settled: it is gone for good, or known by itself. Two looks ago `from` was
-/// where the first ready run stood, and `next` is where it stood at the last one. What a look finds between
-/// them has stayed there for a whole look and is kept in mind by itself, so that the next one may
-/// begin at `next`. That what is inserted comes a look late does no harm: its instant is
-/// that of the call that inserts it, and lies in the span for two looks.
+/// Behind `from` everything is settled: it is gone for good, or known by itself. Two looks ago
+/// `from` was where the first ready run stood, and `next` is where it stood at the last one. What a
+/// look finds between them has stayed there for a whole look and is kept in mind by itself, so that
+/// the next one may begin at `next`. That what is inserted comes a look late does no harm: its
+/// instant is that of the call that inserts it, and lies in the span for two looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub from: Timestamp,

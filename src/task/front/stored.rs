@@ -41,8 +41,8 @@ impl Front {
             *self = told;
             return Ok(true);
         }
-        // This has looked since, but not come upon what a look at everything or a note has led the other
-        // to, and that is gone.
+        // This has looked since, but not come upon what a look at everything or a note has led the
+        // other to, and that is gone.
         self.strays = in_line(self.strays.iter().chain(told.strays.iter()).copied().collect());
         if self.whole.at < told.whole.at {
             self.whole = told.whole;
@@ -57,7 +57,8 @@ impl Front {
         queue: &QueueName,
         at: Timestamp,
     ) -> Result<()> {
-        // A queue that has become an ordinary one is looked at from the beginning when it is one no longer.
+        // A queue that has become an ordinary one is looked at from the beginning when it is one no
+        // longer.
         let is_calm = self.is_calm();
         let span = |span: Span| if is_calm { Span::ALL } else { span };
         let Sweeps { rules, leases, attempts } = self.sweeps;

@@ -59,7 +59,8 @@ impl Front {
         Ok(())
     }
 
-    /// Hands out a stray if that can be. Returns whether it may be tried again before the next look.
+    /// Hands out a stray if that can be. Returns whether it may be tried again before the next
+    /// look.
     fn offer_stray(
         &self,
         session: &Session,

@@ -1,9 +1,10 @@
 //! Claims of a queue of weeks, without looking at all of them.
 //!
-//! A statement on the whole locks every table and index of every week, a thousand for a year of them, to
-//! the end of its transaction; the server's lock table has room for some ten thousand. So claims name the
-//! one week that they take from, and looks, which only read, give up their locks when they have read. One
-//! call at a time looks; who finds another at it, and knows nothing, takes from this week.
+//! A statement on the whole locks every table and index of every week, a thousand for a year of
+//! them, to the end of its transaction; the server's lock table has room for some ten thousand. So
+//! claims name the one week that they take from, and looks, which only read, give up their locks
+//! when they have read. One call at a time looks; who finds another at it, and knows nothing, takes
+//! from this week.
 
 use super::Front;
 use super::floor::Floor;
@@ -16,7 +17,8 @@ use crate::queue::week::Week;
 use crate::queue::{QueueName, partition, provision};
 use crate::task::direct;
 
-/// Weeks, with the default partition, of which a claim may lock all: more than the default policy makes.
+/// Weeks, with the default partition, of which a claim may lock all: more than the default policy
+/// makes.
 const FEW: usize = 8;
 
 /// The next lower priority that has any run waiting.
@@ -30,15 +32,16 @@ impl Front {
         self.of_weeks
     }
 
-    /// Where claims of a queue begin of which nothing is known: nowhere special, unless it is one of weeks.
+    /// Where claims of a queue begin of which nothing is known: nowhere special, unless it is one
+    /// of weeks.
     pub(super) fn of_weeks(queue: &QueueName) -> Result<Option<Self>> {
         let of_weeks = provision::is_partitioned(queue)?
             && count_parts(&queue.relation("r", ""))?.is_some_and(|count| count > FEW);
         Ok(of_weeks.then(|| Self { of_weeks, ..Self::default() }))
     }
 
-    /// Looks through all weeks, unless another call is doing so, and leaves none of them locked. Returns
-    /// whether it did.
+    /// Looks through all weeks, unless another call is doing so, and leaves none of them locked.
+    /// Returns whether it did.
     pub(super) fn look_at_weeks(
         &mut self,
         session: &Session,
@@ -60,7 +63,8 @@ impl Front {
         }
     }
 
-    /// Has the claim take from this week, and from the default partition, whatever stands elsewhere.
+    /// Has the claim take from this week, and from the default partition, whatever stands
+    /// elsewhere.
     pub(super) fn guess(&mut self, session: &Session, queue: &QueueName) -> Result<()> {
         *self = self.anew();
         let this_week = session.now().week_tag();
@@ -78,7 +82,8 @@ impl Front {
     }
 }
 
-/// The highest priority below another of which a week has runs waiting, as far as the caller may ask.
+/// The highest priority below another of which a week has runs waiting, as far as the caller may
+/// ask.
 fn highest(session: &Session, week: &Week, below: Option<i16>) -> Result<Option<i16>> {
     if let Some(found) = direct::look::highest_of(session, week, below)? {
         return Ok(found);

@@ -22,8 +22,8 @@ type Told = (StepKey, Role, Outcome);
 
 impl Transition<'_> {
     /// Closes everything inside a container: what runs is cancelled, what is pending counts as
-    /// upstream_failed. Of much, the first is closed at once and the rest by later transitions; nothing
-    /// inside goes on meanwhile.
+    /// upstream_failed. Of much, the first is closed at once and the rest by later transitions;
+    /// nothing inside goes on meanwhile.
     pub fn close_inner(&mut self, container: StepKey) -> Result<()> {
         let told = self.untold(container, None, StepState::UpstreamFailed)?;
         let (from, _) = self.inner_open(container)?;

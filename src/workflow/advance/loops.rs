@@ -35,8 +35,8 @@ impl Transition<'_> {
         Ok(self.add_items(key, foreach, items)?)
     }
 
-    /// Takes items into a loop: a few get their instances at once, of many the first do, and the others are
-    /// kept for later.
+    /// Takes items into a loop: a few get their instances at once, of many the first do, and the
+    /// others are kept for later.
     fn add_items(&mut self, key: StepKey, foreach: &Foreach, mut items: Vec<Value>) -> Result<()> {
         let step = self.view.step(key)?;
         let kept = self.items_end(&step)?;

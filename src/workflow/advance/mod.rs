@@ -191,8 +191,8 @@ impl<'a> Transition<'a> {
             && self.is_alive(step.scope)?)
     }
 
-    /// Whether an instance is open, and so is all around it: what has ended is closed in pieces, and nothing
-    /// inside goes on meanwhile.
+    /// Whether an instance is open, and so is all around it: what has ended is closed in pieces,
+    /// and nothing inside goes on meanwhile.
     fn is_alive(&mut self, scope: ScopeId) -> Result<bool> {
         let mut at = scope;
         loop {

@@ -274,8 +274,8 @@ impl<'h> View<'h> {
         known.into_iter().map(|id| self.scope(id)).collect()
     }
 
-    /// Steps directly in some instances that are running, or have forked into branches that have not ended;
-    /// and the instance from which on there may be more than so many.
+    /// Steps directly in some instances that are running, or have forked into branches that have
+    /// not ended; and the instance from which on there may be more than so many.
     pub fn busy_steps(
         &mut self,
         scopes: &[ScopeId],

@@ -1,9 +1,9 @@
 //! The bound on a workflow's active runs, `max_active_runs`.
 //!
 //! It binds runs that ask to respect it. Such a run waits as `pending` while as many runs of its
-//! workflow are running as the bound allows, and starts in the order of creation. Who decides holds the
-//! workflow's row in `workflow_schedule`. A run that ends tells the oldest that waits; that one also
-//! looks by itself now and then, because two that meet may not see each other.
+//! workflow are running as the bound allows, and starts in the order of creation. Who decides holds
+//! the workflow's row in `workflow_schedule`. A run that ends tells the oldest that waits; that one
+//! also looks by itself now and then, because two that meet may not see each other.
 
 use uuid::Uuid;
 
@@ -82,7 +82,8 @@ pub fn may_start(session: &Session, workflow: &str, new: Uuid, bound: u32) -> Re
     Ok(waiting(session, workflow, new)?.is_none() && running(session, workflow)? < i64::from(bound))
 }
 
-/// A waiting run looks whether it is its turn: it starts, or as the first in line looks again later.
+/// A waiting run looks whether it is its turn: it starts, or as the first in line looks again
+/// later.
 pub fn look(drive: &mut Drive, run: Uuid) -> Result<()> {
     let session = drive.session;
     let view = drive.view(run)?;

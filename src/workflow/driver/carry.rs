@@ -78,8 +78,8 @@ fn place(step: Option<StepKey>) -> (i32, i32) {
     step.map_or((-1, -1), |key| (int(key.scope.0), int(key.node.0)))
 }
 
-/// Stores what a transition changed and does what it orders. What follows from that for the tree goes
-/// to the end of the call's work.
+/// Stores what a transition changed and does what it orders. What follows from that for the tree
+/// goes to the end of the call's work.
 pub fn out(drive: &mut Drive, view: &mut View, mut changes: Changes) -> Result<()> {
     let mut orders = Orders::sort(std::mem::take(&mut changes.commands));
     let rest = std::mem::take(&mut changes.rest);

@@ -18,8 +18,8 @@ use crate::workflow::program::NodeIx;
 use crate::workflow::records::{ScopeId, StepKey, TimerKind};
 use crate::workflow::stimulus::Stimulus;
 
-/// Timers, and stimuli, that a claim looks at in one statement, and timers that it fires before it looks at
-/// the clock.
+/// Timers, and stimuli, that a claim looks at in one statement, and timers that it fires before it
+/// looks at the clock.
 const PAGE: i32 = 128;
 const FIRED: usize = 16;
 
@@ -79,8 +79,8 @@ static AGAIN: Statement = Statement::new(
 /// The key of a timer.
 type Timer = (Uuid, i32, i32);
 
-/// Trees that have something to go on with, each with its due timers, if any. Those whose timers are due and
-/// those for which stimuli were left take turns, each kind in the order of time.
+/// Trees that have something to go on with, each with its due timers, if any. Those whose timers
+/// are due and those for which stimuli were left take turns, each kind in the order of time.
 struct Due {
     roots: Vec<(Uuid, Vec<Timer>)>,
     /// Whether there may be more.
@@ -128,8 +128,9 @@ fn due(
     }
 }
 
-/// Fires those timers of a held tree that are still set and due; returns how many. What was left for
-/// the tree comes first: an event that arrived in time ends a wait whose time has run out since.
+/// Fires those timers of a held tree that are still set and due; returns how many. What was left
+/// for the tree comes first: an event that arrived in time ends a wait whose time has run out
+/// since.
 fn fire(drive: &mut Drive, timers: &[Timer]) -> Result<i32> {
     if timers.is_empty() {
         return Ok(0);
@@ -179,8 +180,8 @@ fn step(row: &Row) -> Result<Option<StepKey>> {
     Ok(Some(StepKey { scope: ScopeId(scope), node: NodeIx(node) }))
 }
 
-/// Lets the trees of a queue go on that a claim finds due, without waiting for any: one at least, and as many
-/// more as the budget allows. Those that somebody else holds are passed over.
+/// Lets the trees of a queue go on that a claim finds due, without waiting for any: one at least,
+/// and as many more as the budget allows. Those that somebody else holds are passed over.
 ///
 /// # Errors
 /// Postgres's own.
@@ -232,10 +233,9 @@ impl Again {
     }
 }
 
-/// Fires at most `limit` due timers of one queue, or of all, attempts that have taken too long among
-/// them, and takes up the stimuli that were left.
-/// The first tree is waited for; others that somebody holds are left to the next call. Returns the
-/// timers fired.
+/// Fires at most `limit` due timers of one queue, or of all, attempts that have taken too long
+/// among them, and takes up the stimuli that were left. The first tree is waited for; others that
+/// somebody holds are left to the next call. Returns the timers fired.
 ///
 /// # Errors
 /// Postgres's own.
@@ -255,8 +255,8 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
         }
     };
     let mut fired = fire_due(session, &queues, limit, true)?;
-    // Attempts that have taken too long come after the trees: their runs are locked from here on, and
-    // who holds runs waits for no tree.
+    // Attempts that have taken too long come after the trees: their runs are locked from here on,
+    // and who holds runs waits for no tree.
     let mut overrun = 0;
     for one in &queues {
         let wanted = limit - fired - overrun;
@@ -280,7 +280,8 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
     Ok(fired)
 }
 
-/// Fires due timers of some queues and takes up the stimuli that were left. `waits` for the first tree.
+/// Fires due timers of some queues and takes up the stimuli that were left. `waits` for the first
+/// tree.
 fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool) -> Result<i32> {
     let mut fired = 0;
     let caller = turn::caller(session)?;

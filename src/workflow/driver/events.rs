@@ -1,7 +1,7 @@
 //! Events of executed runs: emitted, and waited for.
 //!
-//! An emitter and a waiter of one event exclude each other by the event's lock, so either the emitter
-//! sees the registered wait, or the waiter sees the event.
+//! An emitter and a waiter of one event exclude each other by the event's lock, so either the
+//! emitter sees the registered wait, or the waiter sees the event.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -22,9 +22,9 @@ use crate::workflow::json::Json;
 use crate::workflow::records::StepKey;
 use crate::workflow::stimulus::Stimulus;
 
-/// Locks all events of a transition in one order. Only the first transition of a call waits: a later
-/// one could wait in a circle, so it takes what is free, or nothing. Returns whether the events are
-/// locked.
+/// Locks all events of a transition in one order. Only the first transition of a call waits: a
+/// later one could wait in a circle, so it takes what is free, or nothing. Returns whether the
+/// events are locked.
 pub fn lock(
     drive: &mut Drive,
     view: &View,
@@ -122,8 +122,8 @@ pub fn arrived(
     Ok(wanted.iter().filter_map(found).collect())
 }
 
-/// Emits events, the first of a name; those whose lock could not be had are emitted by who next holds
-/// the tree.
+/// Emits events, the first of a name; those whose lock could not be had are emitted by who next
+/// holds the tree.
 pub fn emit(
     drive: &mut Drive,
     view: &View,
@@ -159,8 +159,8 @@ pub fn emit_now(drive: &mut Drive, queue: &QueueName, emits: &[(&str, &str)]) ->
     Ok(())
 }
 
-/// After emit_event: tells the steps that wait for events that were emitted just now, and lets those
-/// go on whose trees are free.
+/// After emit_event: tells the steps that wait for events that were emitted just now, and lets
+/// those go on whose trees are free.
 pub fn emitted<'e>(
     session: &Session,
     queue: &QueueName,

@@ -133,8 +133,8 @@ pub fn fail(
     )
 }
 
-/// The task and its steps have been told of a late worker's outcome already. Where the document says
-/// to leave such workers alone, nothing happens; the others are told why.
+/// The task and its steps have been told of a late worker's outcome already. Where the document
+/// says to leave such workers alone, nothing happens; the others are told why.
 fn late(session: &Session, queue: &QueueName, run: crate::pg::Uuid) -> Result<()> {
     match task::is_left_alone(session, queue, run)? {
         true => Ok(()),

@@ -20,7 +20,8 @@ static RUN: Statement = Statement::new(concat!(
 ));
 /// The running steps that follow a task of a queue, with their scopes and runs.
 ///
-/// The steps are found first: the planner, which knows nothing of sizes, must not begin with the tree.
+/// The steps are found first: the planner, which knows nothing of sizes, must not begin with the
+/// tree.
 static FOLLOWERS: Statement = Statement::new(concat!(
     "with s as materialized (
         select * from absurd.workflow_step where task_id = $1 and state = 'running'
@@ -60,8 +61,8 @@ fn of_row<'s>(session: &'s Session, row: &Row, at: usize) -> Result<View<'s>> {
     View::new(session, program, stored.run)
 }
 
-/// The steps of one tree that follow a task, each with its run: mostly one, which then needs no more
-/// reading. A run comes once, with all its steps.
+/// The steps of one tree that follow a task, each with its run: mostly one, which then needs no
+/// more reading. A run comes once, with all its steps.
 pub fn followers<'s>(
     session: &'s Session,
     queue: &QueueName,

@@ -1,5 +1,5 @@
-//! The lock of a tree: its root's row in `workflow_execution`. Taking it counts a transition, in the
-//! same update.
+//! The lock of a tree: its root's row in `workflow_execution`. Taking it counts a transition, in
+//! the same update.
 
 use uuid::Uuid;
 
@@ -31,7 +31,8 @@ static ROOT: Statement =
 /// Waits for the root and takes it until the transaction ends; returns the transition's number.
 ///
 /// # Errors
-/// P0002 when the run is gone; 40001 under a snapshot that is older than the root's last transition.
+/// P0002 when the run is gone; 40001 under a snapshot that is older than the root's last
+/// transition.
 pub fn take(session: &Session, root: Uuid) -> Result<i64> {
     let found = session.run(&TAKE, &Own, params![root])?.first();
     found.map_or_else(|| Err(gone(root)), |row| row.need(0))
@@ -45,8 +46,8 @@ static TAKE_OF: Statement = Statement::new(
      returning root.workflow_run_id, root.transitions",
 );
 
-/// As [`take`], the root of a run's tree, with its number; none for a run that the database does not
-/// execute in the queue.
+/// As [`take`], the root of a run's tree, with its number; none for a run that the database does
+/// not execute in the queue.
 pub fn take_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<(Uuid, i64)>> {
     let found = session.run(&TAKE_OF, &Own, params![run, queue.as_str()])?.first();
     found.map(|row| Ok((row.need(0)?, row.need(1)?))).transpose()

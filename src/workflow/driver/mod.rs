@@ -1,10 +1,10 @@
 //! Executes workflow documents: hands what happened to the interpreter, stores what changes, and
 //! carries out what it orders, all in the transaction of whoever caused it.
 //!
-//! The runs of a tree, a root run and the children below it, are moved by one session at a time: the
-//! one that holds the root's row in `workflow_execution`. That row is locked first, before events,
-//! runs and tasks. Who cannot take it in that order leaves a row in `workflow_stimulus` instead,
-//! which the holder, the next claim or advance_timers takes up.
+//! The runs of a tree, a root run and the children below it, are moved by one session at a time:
+//! the one that holds the root's row in `workflow_execution`. That row is locked first, before
+//! events, runs and tasks. Who cannot take it in that order leaves a row in `workflow_stimulus`
+//! instead, which the holder, the next claim or advance_timers takes up.
 
 pub mod admit;
 mod breakers;
@@ -115,11 +115,12 @@ impl<'s> Drive<'s> {
     }
 
     /// Works off the stimuli and those that they and others bring about, then lets other trees that
-    /// were told something go on where that takes no waiting. Returns the number of queue tasks that
-    /// were cancelled on the way.
+    /// were told something go on where that takes no waiting. Returns the number of queue tasks
+    /// that were cancelled on the way.
     ///
     /// # Errors
-    /// Postgres's own, and XX001 for records that do not fit their document; either undoes the call.
+    /// Postgres's own, and XX001 for records that do not fit their document; either undoes the
+    /// call.
     pub fn finish(mut self) -> Result<usize> {
         self.end()?;
         let others = std::mem::take(&mut self.others);
@@ -127,8 +128,8 @@ impl<'s> Drive<'s> {
         Ok(self.cancelled)
     }
 
-    /// Works off the stimuli that the call has, then those that were left for the tree, until there are none
-    /// or the call has taken up its share.
+    /// Works off the stimuli that the call has, then those that were left for the tree, until there
+    /// are none or the call has taken up its share.
     fn work_off(&mut self) -> Result<()> {
         loop {
             while let Some((run, stimulus)) = self.work.pop_front() {
@@ -144,8 +145,8 @@ impl<'s> Drive<'s> {
         }
     }
 
-    /// As [`Drive::finish`], and leaves what other trees were told to them. What transitions had no room for
-    /// is left to the next call: each does a piece.
+    /// As [`Drive::finish`], and leaves what other trees were told to them. What transitions had no
+    /// room for is left to the next call: each does a piece.
     fn end(&mut self) -> Result<()> {
         self.work_off()?;
         for (run, work) in std::mem::take(&mut self.rest) {

@@ -186,7 +186,8 @@ fn tally(row: &impl Fields, column: usize) -> Result<Tally> {
     })
 }
 
-/// Reads the columns of [`run_columns`] from `at` on. A run that goes on has no result and no error yet.
+/// Reads the columns of [`run_columns`] from `at` on. A run that goes on has no result and no error
+/// yet.
 pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
     let parent = match row.get::<Uuid>(at + 2)? {
         // The parent's step is checked against the parent's program when it is asked for.

@@ -73,8 +73,8 @@ fn load(session: &Session, workflow: &str) -> Result<Option<Row>> {
     found.map(read).transpose()
 }
 
-/// The first trigger after what has been done: with catchup every one since the start date, or since
-/// `since` without one; else only those after `since`. Never one before the start date.
+/// The first trigger after what has been done: with catchup every one since the start date, or
+/// since `since` without one; else only those after `since`. Never one before the start date.
 fn next(schedule: &Schedule, since: Timestamp, last: Option<Timestamp>) -> Option<Timestamp> {
     // A trigger at the start date itself counts.
     let before_start = schedule.start_date.map(|at| Timestamp::from_micros(at.micros() - 1));
@@ -151,11 +151,12 @@ pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
     set(session, workflow, row.queue.as_deref(), paused, since, due)
 }
 
-/// Creates the runs that have come due in queues where the role may spawn tasks, at most `limit`; returns how
-/// many.
+/// Creates the runs that have come due in queues where the role may spawn tasks, at most `limit`;
+/// returns how many.
 ///
 /// # Errors
-/// 42501 for who may not create workflow runs. /// Postgres's own. A schedule that fails is reported as a warning and does not stop the others.
+/// 42501 for who may not create workflow runs. /// Postgres's own. A schedule that fails is
+/// reported as a warning and does not stop the others.
 pub fn run(session: &Session, limit: i32) -> Result<i32> {
     catalog::require("workflow_run", catalog::INSERT)?;
     let mut created = 0;
@@ -165,7 +166,8 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
         }
         let workflow: String = row.need(0)?;
         let Some(queue) = row.get::<String>(1)? else { continue };
-        // Those in other queues are left to who may spawn tasks there, and nobody waits for this role.
+        // Those in other queues are left to who may spawn tasks there, and nobody waits for this
+        // role.
         let name = QueueName::parse(Some(&queue))?;
         match access::require(&name, &access::SPAWN) {
             Ok(()) => {}

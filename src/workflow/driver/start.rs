@@ -120,8 +120,8 @@ static BY_KEY: Statement = Statement::new(
 /// Starts a run of a registered workflow, the version registered last unless one is named.
 ///
 /// # Errors
-/// 42501 for who may not create workflow runs, or spawn tasks in the queue; P0002 for an unknown workflow,
-/// 22004 without a queue, 42P01 for an unknown queue.
+/// 42501 for who may not create workflow runs, or spawn tasks in the queue; P0002 for an unknown
+/// workflow, 22004 without a queue, 42P01 for an unknown queue.
 pub fn run(
     session: &Session,
     name: &str,
@@ -214,8 +214,8 @@ fn same_key(session: &Session, name: &str, key: &str) -> Result<Uuid> {
 static VISIBLE: Statement =
     Statement::new("select absurd_queue from absurd.workflow_run where workflow_run_id = $1");
 
-/// Checks, before anything is locked, that the role may change a run that it sees, and do to its queue what that
-/// takes.
+/// Checks, before anything is locked, that the role may change a run that it sees, and do to its
+/// queue what that takes.
 ///
 /// # Errors
 /// 42501 when it may not; P0002 for a run that it does not see.
@@ -231,8 +231,9 @@ pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
     }
 }
 
-/// Cancels an executed run, children included; returns how many of its queue tasks that cancelled, and
-/// whether these are all: a large run is closed in pieces. None for a run that the database does not execute.
+/// Cancels an executed run, children included; returns how many of its queue tasks that cancelled,
+/// and whether these are all: a large run is closed in pieces. None for a run that the database
+/// does not execute.
 ///
 /// # Errors
 /// 55000 for a run that has ended otherwise.
@@ -256,7 +257,8 @@ static SCOPES: Statement = Statement::new(
 /// Adds items to a running dynamic foreach of a run, named by the step's path.
 ///
 /// # Errors
-/// 42501 for a caller who may not update workflow runs; P0002 for an unknown run or step; 55000 for a step that takes no items, or none any longer.
+/// 42501 for a caller who may not update workflow runs; P0002 for an unknown run or step; 55000 for
+/// a step that takes no items, or none any longer.
 pub fn add_items(
     session: &Session,
     run: Uuid,
@@ -294,8 +296,8 @@ pub fn add_items(
     drive.finish().map(drop)
 }
 
-/// The step with a path: the longest scope path that it starts with and whose scope has the rest as a
-/// node.
+/// The step with a path: the longest scope path that it starts with and whose scope has the rest as
+/// a node.
 fn find(view: &mut super::view::View, path: &str) -> Result<Option<StepKey>> {
     for row in view.session.run(&SCOPES, &Own, params![view.run.id, path])? {
         let scope = ScopeId(rows::number(&row, 0)?);

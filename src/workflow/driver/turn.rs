@@ -15,7 +15,8 @@ use crate::task::stuck::{self, Kind};
 const ROOTS: usize = 16;
 
 /// Lets trees go on for which stimuli were left, as far as nobody else holds them. None is waited
-/// for: a tree whose turn takes longer than a moment is left as it was, one that fails is set aside.
+/// for: a tree whose turn takes longer than a moment is left as it was, one that fails is set
+/// aside.
 pub fn try_roots(session: &Session, roots: impl IntoIterator<Item = Uuid>) -> Result<()> {
     for root in roots.into_iter().take(ROOTS) {
         let turn = Turn { session, root, queue: None, budget: None };
@@ -53,7 +54,8 @@ pub fn caller(session: &Session) -> Result<String> {
 }
 
 impl Turn<'_> {
-    /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works them off.
+    /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works
+    /// them off.
     ///
     /// # Errors
     /// A cancel of the statement. What else fails is set aside.
@@ -84,9 +86,9 @@ impl Turn<'_> {
         drive.end()
     }
 
-    /// What a tree's failure means for a call that is about more than that tree: a tree that others are at
-    /// work on is left to them, one that fails is set aside, and its stimuli stay. Where the caller lacks a
-    /// right, another may have it.
+    /// What a tree's failure means for a call that is about more than that tree: a tree that others
+    /// are at work on is left to them, one that fails is set aside, and its stimuli stay. Where the
+    /// caller lacks a right, another may have it.
     fn survived(&self, outcome: Result<Turned>) -> Result<Turned> {
         let error = match outcome {
             Ok(done) => return Ok(done),

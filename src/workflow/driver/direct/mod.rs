@@ -1,5 +1,5 @@
-//! What nearly every step of a workflow reads and writes, without statements, see [`crate::pg::direct`].
-//! Each function says when statements must be used.
+//! What nearly every step of a workflow reads and writes, without statements, see
+//! [`crate::pg::direct`]. Each function says when statements must be used.
 
 pub mod run;
 mod steps;
@@ -75,9 +75,9 @@ fn executions(session: &Session) -> Result<Option<Rc<Table>>> {
     session.table("workflow_execution", &execution::LAYOUT, Access::WriteOwn)
 }
 
-/// Counts a transition of the tree of a workflow run, which takes the tree. Returns the root and the
-/// number; none in it for a run that the database does not execute in the queue, and none at all when a
-/// statement must be used.
+/// Counts a transition of the tree of a workflow run, which takes the tree. Returns the root and
+/// the number; none in it for a run that the database does not execute in the queue, and none at
+/// all when a statement must be used.
 ///
 /// # Errors
 /// Those of the wait for the tree.
@@ -111,7 +111,8 @@ pub fn take_root(
     })
 }
 
-/// A run, as [`super::load::view`] reads it; none when a statement must do it, or there is no such run.
+/// A run, as [`super::load::view`] reads it; none when a statement must do it, or there is no such
+/// run.
 ///
 /// # Errors
 /// XX001 for records that do not fit their document.
