@@ -2,14 +2,14 @@
 -- now, $2 how many, $3 the priority, $4 and $5 the instants from which on and up to which to look,
 -- $6 the run from which on at the first of these. The index on ready runs yields them in order, so
 -- nothing beyond these rows is read or sorted, whether they have a task or not. Locked rows are
--- passed over: a claim waits for nobody.
+-- passed over: a claim waits for nobody. <aside> is nothing, or leaves out the runs $7.
 with line as materialized (
     select r.run_id, r.task_id, r.attempt, r.wake_event, r.event_payload, r.available_at
       from {r} r
      where r.state in ('pending', 'sleeping')
        and r.priority = $3
        and (r.available_at, r.run_id) >= ($4, $6)
-       and r.available_at <= $5
+       and r.available_at <= $5 <aside>
      order by r.available_at, r.run_id
      limit $2
        for no key update skip locked

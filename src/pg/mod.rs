@@ -32,6 +32,6 @@ pub use json::Jsonb;
 pub use pgrx::Uuid;
 pub use pgrx::pg_sys::Oid;
 pub use plan::Statement;
-pub use row::Row;
+pub use row::{Row, Rows};
 pub use session::{Session, call};
 pub use value::Param;

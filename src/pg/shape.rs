@@ -46,6 +46,9 @@ const GROUPS: usize = 1024;
 pub struct Looked {
     pub id: pg_sys::Oid,
     pub is_partitioned: bool,
+    /// Whether it has triggers, policies or more CHECK constraints than the one that the engine
+    /// gives tasks and runs; of partitions nothing is known.
+    pub may_refuse: bool,
 }
 
 /// Tables that are used together, in the order in which they were named; none for one that is not
@@ -182,7 +185,9 @@ pub fn look(name: &str, columns: Columns) -> Result<Option<Looked>> {
             None => not_ours(&format!("lacks the column \"{column}\"")),
         });
     }
-    Ok(Some(Looked { id, is_partitioned }))
+    let may_refuse =
+        is_partitioned || row.relhastriggers || row.relrowsecurity || row.relchecks > 1;
+    Ok(Some(Looked { id, is_partitioned, may_refuse }))
 }
 
 /// The type of a column; none when there is no such column.

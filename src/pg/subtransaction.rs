@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
 
 use pgrx::pg_sys;
 
@@ -22,6 +23,28 @@ impl Session {
     /// The error comes back as the inner result; the outer one is Postgres failing at the
     /// subtransaction itself.
     pub fn attempt<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        self.subtransaction(f, |outcome| match outcome {
+            Ok(Ok(_)) => release(),
+            _ => roll_back(),
+        })
+    }
+
+    /// As [`Session::attempt`], and what `f` did is undone in any case.
+    pub fn rehearse<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        self.subtransaction(f, |_| roll_back())
+    }
+
+    /// Runs `f`, which only reads, in a subtransaction that is rolled back in any case: what it has
+    /// locked is free again.
+    pub fn peek<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        self.subtransaction(f, |_| aborts::uncounted(roll_back))
+    }
+
+    fn subtransaction<T>(
+        &self,
+        f: impl FnOnce() -> Result<T>,
+        end: impl FnOnce(&thread::Result<Result<T>>) -> Result<()>,
+    ) -> Result<Result<T>> {
         // SAFETY: begun and ended here, with context and resource owner put back as plpgsql's
         // exception blocks do; the closures' frames are plain.
         unsafe {
@@ -30,27 +53,7 @@ impl Session {
             pg_sys::MemoryContextSwitchTo(context);
             // What pgrx catches of Postgres's errors comes up as a panic.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.apart(f)));
-            let ended = match &outcome {
-                Ok(Ok(_)) => guarded(|| ReleaseCurrentSubTransaction()),
-                _ => guarded(|| RollbackAndReleaseCurrentSubTransaction()),
-            };
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::CurrentResourceOwner = owner;
-            ended?;
-            outcome.map_or_else(|panic| resume_unwind(panic), Ok)
-        }
-    }
-
-    /// Runs `f`, which only reads, in a subtransaction that is rolled back in any case: what it has
-    /// locked is free again.
-    pub fn peek<T>(&self, f: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
-        // SAFETY: as in `attempt`.
-        unsafe {
-            let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-            guarded(|| BeginInternalSubTransaction(std::ptr::null()))?;
-            pg_sys::MemoryContextSwitchTo(context);
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.apart(f)));
-            let ended = aborts::uncounted(|| guarded(|| RollbackAndReleaseCurrentSubTransaction()));
+            let ended = end(&outcome);
             pg_sys::MemoryContextSwitchTo(context);
             pg_sys::CurrentResourceOwner = owner;
             ended?;
@@ -76,6 +79,16 @@ impl Session {
             }
         })
     }
+}
+
+fn release() -> Result<()> {
+    // SAFETY: of the subtransaction that `Session::subtransaction` has begun.
+    unsafe { guarded(|| ReleaseCurrentSubTransaction()) }
+}
+
+fn roll_back() -> Result<()> {
+    // SAFETY: as in `release`.
+    unsafe { guarded(|| RollbackAndReleaseCurrentSubTransaction()) }
 }
 
 /// Whether an attempt failed with this SQLSTATE of Postgres's.

@@ -54,6 +54,8 @@ needs! {
     CLAIM: [(T, &[SELECT, UPDATE]), (R, &[SELECT, UPDATE])] some [];
     /// To complete, fail, prolong and put to sleep claimed ones.
     WORK: [(R, &[SELECT, UPDATE]), (T, &[SELECT, UPDATE])] some [];
+    /// To end runs whose lease or time is over, and tasks whose rule has come due.
+    SWEEP: [(R, &[SELECT, INSERT, UPDATE]), (T, &[SELECT, UPDATE]), (W, &[SELECT, DELETE])] some [];
     /// To write checkpoints.
     CHECKPOINT: [(R, &[SELECT, UPDATE]), (T, &[SELECT]), (C, &[INSERT, UPDATE])] some [];
     /// To await events.
@@ -97,6 +99,15 @@ pub fn require(queue: &QueueName, needs: &Needs) -> Result<()> {
         None => Ok(()),
         Some(relation) => Err(Error::Denied { relation }),
     }
+}
+
+/// Whether changing a task or a run of the queue may fail for what its owner has added.
+///
+/// # Errors
+/// As [`check`].
+pub fn may_refuse(queue: &QueueName) -> Result<bool> {
+    let group = check(queue.as_str())?;
+    Ok([T, R].iter().any(|place| group.tables[*place].is_none_or(|table| table.may_refuse)))
 }
 
 /// Whether the current role may do something to a queue that is there and is the engine's.

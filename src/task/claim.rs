@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::front::{self, Front};
 use super::hand_out::{Claimed, Offer, Place};
 use super::sweep::{self, Overdue, Since, Swept};
-use super::{direct, lost};
+use super::{direct, lost, pages};
 use crate::error::Result;
 use crate::overdue;
 use crate::params;
@@ -166,6 +166,7 @@ fn sweep(
     let swept = sweep::carry_out(session, queue, offer.quantity, overdue, since, budget)?;
     if stuck {
         lost::try_again(session, queue, budget)?;
+        pages::try_again(session, queue, offer, budget)?;
     }
     Ok(swept)
 }

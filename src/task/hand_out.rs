@@ -13,9 +13,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
 use super::followed;
-use super::lost::Passed;
 use super::options::Cancellation;
 use super::pages::Pages;
+use super::stuck;
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;
@@ -153,8 +153,7 @@ impl Offer<'_> {
         budget: &Budget,
         claimed: &mut Vec<Claimed>,
     ) -> Result<Handed> {
-        let (passed, handed) = (Passed::default(), Handed::NOTHING);
-        let mut pages = Pages { session, queue, offer: self, budget, passed, handed };
+        let mut pages = Pages::new(session, queue, self, budget);
         pages.hand_out(place, claimed)?;
         pages.passed.clear(session, queue, budget)?;
         Ok(pages.handed)
@@ -222,11 +221,18 @@ impl Offer<'_> {
             if !taken.add(id) {
                 return Ok(None);
             }
-            let Some(one) = plain(session, run, *task, 1)? else { return Ok(None) };
+            let Ok(Some(one)) = plain(session, run, *task, 1) else { return Ok(None) };
             ready.push(one);
             last = run.get(5)?;
         }
-        self.take(session, week, ready, claimed)?;
+        // What these tables refuse is told apart by who looks at the whole.
+        let took =
+            session.attempt(|| self.take(session, week, &ready.iter().collect::<Vec<_>>()))?;
+        match took {
+            Ok(()) => claimed.extend(ready.into_iter().map(|run| run.claimed)),
+            Err(error) if stuck::ends_call(&error) => return Err(error),
+            Err(_) => return Ok(None),
+        }
         Ok(Some(last))
     }
 
@@ -235,11 +241,10 @@ impl Offer<'_> {
         &self,
         session: &Session,
         scope: &impl Scope,
-        ready: Vec<Ready>,
-        claimed: &mut Vec<Claimed>,
+        ready: &[&Ready],
     ) -> Result<()> {
         let (now, worker, until) = (session.now(), self.worker, self.until);
-        match &ready[..] {
+        match ready {
             [] => {}
             [run] => {
                 let Claimed { run_id, task_id, .. } = run.claimed;
@@ -255,7 +260,6 @@ impl Offer<'_> {
                 session.run(&TAKE_TASKS, scope, params![tasks, runs, now])?;
             }
         }
-        claimed.extend(ready.into_iter().map(|run| run.claimed));
         Ok(())
     }
 }

@@ -106,7 +106,7 @@ fn clear(
                     Err(error) if stuck::is_denied(&error) => {}
                     Err(error) if stuck::is_passing(&error) => {}
                     Err(error) => {
-                        stuck::set_aside(session, queue.as_str(), Kind::Run, run, &error, "")?;
+                        stuck::set_aside_aloud(session, queue.as_str(), Kind::Run, run, error)?;
                     }
                 }
             }

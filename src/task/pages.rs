@@ -1,30 +1,47 @@
 //! The line of one priority by statements, a few runs at a time.
+//!
+//! A queue's own triggers, constraints and policies may refuse to have a run handed out, and a row
+//! may hold what no run can. Such a run is set aside, and the claim goes on with the rest.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::slice;
 
 use super::budget::Budget;
 use super::hand_out::{Claimed, Handed, Offer, Place, Ready, Tasks, is_due, plain};
 use super::lost::Passed;
-use crate::error::Result;
+use super::stuck::{self, Kind, Known};
+use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::{Row, Session, Statement, Uuid};
-use crate::queue::QueueName;
+use crate::pg::{Row, Rows, Session, Statement, Uuid};
+use crate::queue::{QueueName, access};
 
-static HEAD: Statement = Statement::new(include_str!("../../sql/task/head.sql"));
+const LINE: &str = include_str!("../../sql/task/head.sql");
+static HEAD: Statement = Statement::with(LINE, "<aside>", "");
+static HEAD_BUT: Statement =
+    Statement::with(LINE, "<aside>", "and r.run_id not in (select unnest($7::uuid[]))");
 static CLAIM: Statement = Statement::new(include_str!("../../sql/task/claim.sql"));
 
 /// Runs of the line that one statement looks at beyond those that are wanted, at most.
 const PAGE: i32 = 256;
 
+/// Where a run of the line stands, if it does.
+static STANDS: Statement = Statement::new(
+    "select priority, available_at from {r}
+      where run_id = $1 and state in ('pending', 'sleeping') and available_at <= $2",
+);
+
 /// The line of one priority, a few runs at a time.
 pub struct Pages<'a> {
-    pub session: &'a Session,
-    pub queue: &'a QueueName,
-    pub offer: &'a Offer<'a>,
-    pub budget: &'a Budget,
+    session: &'a Session,
+    queue: &'a QueueName,
+    offer: &'a Offer<'a>,
+    budget: &'a Budget,
     /// What stood in the way.
     pub passed: Passed,
     pub handed: Handed,
+    /// What could not be handed out before; read when something cannot be again.
+    stuck: Option<Known>,
 }
 
 /// Where a run of a page comes from, in the page's order.
@@ -34,7 +51,61 @@ enum Found {
     Woken(Uuid),
 }
 
-impl Pages<'_> {
+/// Tries again to hand out runs that could not be: what succeeds is undone, so that the run is
+/// handed out in its turn.
+///
+/// # Errors
+/// Those that end the statement.
+pub fn try_again(
+    session: &Session,
+    queue: &QueueName,
+    offer: &Offer,
+    budget: &Budget,
+) -> Result<()> {
+    let stuck = Known::of(session, queue.as_str(), Kind::Claim)?;
+    let mut free = Vec::new();
+    for run in stuck.again() {
+        let row = session.run(&STANDS, queue, params![run, session.now()])?.first();
+        let outcome = match row {
+            // It is handed out, or gone.
+            None => Ok(()),
+            Some(row) => {
+                let place = Place {
+                    only: Some(run),
+                    from: Some(run),
+                    ..Place::since(row.need(0)?, row.need(1)?)
+                };
+                let pages = Pages::new(session, queue, offer, budget);
+                session.rehearse(|| pages.try_head(place))?
+            }
+        };
+        match outcome {
+            Ok(()) => free.push(run),
+            Err(error) if stuck::ends_all(queue, &error)? => return Err(error),
+            Err(error) if stuck::is_passing(&error) => {}
+            Err(error) => {
+                stuck::set_aside(session, queue.as_str(), Kind::Claim, run, &error)?;
+            }
+        }
+        budget.work_off(1);
+        if budget.is_spent() {
+            break;
+        }
+    }
+    stuck::remove(session, queue.as_str(), Kind::Claim, free)
+}
+
+impl<'a> Pages<'a> {
+    pub fn new(
+        session: &'a Session,
+        queue: &'a QueueName,
+        offer: &'a Offer,
+        budget: &'a Budget,
+    ) -> Self {
+        let (passed, handed) = (Passed::default(), Handed::NOTHING);
+        Self { session, queue, offer, budget, passed, handed, stuck: None }
+    }
+
     /// Hands out ready runs from a place on, oldest first.
     ///
     /// # Errors
@@ -44,17 +115,16 @@ impl Pages<'_> {
         while !self.offer.is_met(claimed) {
             let limit = (self.offer.quantity - claimed.len() as i32).saturating_add(extra);
             let began = self.session.blocks_looked_at();
-            let now = self.session.now();
-            let (until, from) = (place.until(now), place.from.unwrap_or_else(lowest));
-            let values = params![now, limit, place.priority, place.since, until, from];
-            let rows = self.session.run(&HEAD, self.queue, values)?;
+            let rows = self.head(place, limit)?;
             self.handed.blocks += self.session.blocks_looked_at() - began;
             let count = rows.len();
             let (mut found, mut taken) = (Vec::with_capacity(count), Tasks::of(claimed));
             for row in rows {
                 let (run, at) = (row.need(0)?, row.need(5)?);
                 place = place.after(at, run);
-                self.read(row, &mut found, &mut taken)?;
+                if let Err(error) = self.read(row, &mut found, &mut taken) {
+                    self.refuse(run, error)?;
+                }
             }
             found.truncate((self.offer.quantity - claimed.len() as i32).max(0) as usize);
             self.give(found, claimed)?;
@@ -68,6 +138,55 @@ impl Pages<'_> {
             extra = (extra.max(8) * 2).min(PAGE);
         }
         Ok(())
+    }
+
+    /// So many runs of the line from a place on, but for those that are set aside.
+    fn head(&self, place: Place, limit: i32) -> Result<Rows> {
+        let now = self.session.now();
+        let (until, from) = (place.until(now), place.from.unwrap_or_else(lowest));
+        let Place { priority, since, .. } = place;
+        match &self.stuck {
+            Some(stuck) if !stuck.is_clear() => {
+                let values = params![now, limit, priority, since, until, from, stuck.aside()];
+                self.session.run(&HEAD_BUT, self.queue, values)
+            }
+            _ => {
+                let values = params![now, limit, priority, since, until, from];
+                self.session.run(&HEAD, self.queue, values)
+            }
+        }
+    }
+
+    /// Hands out the run of a place, as it is.
+    fn try_head(mut self, place: Place) -> Result<()> {
+        let mut found = Vec::new();
+        for row in self.head(place, 1)? {
+            self.read(row, &mut found, &mut Tasks::of(&[]))?;
+        }
+        self.take(&found).map(drop)
+    }
+
+    /// Sets a run aside that cannot be handed out, unless it is.
+    fn refuse(&mut self, run: Uuid, error: Error) -> Result<()> {
+        if stuck::ends_all(self.queue, &error)? {
+            return Err(error);
+        }
+        self.budget.pass();
+        let (session, queue) = (self.session, self.queue.as_str());
+        let stuck = self.stuck()?;
+        if stuck.is_aside(run) || stuck::is_passing(&error) {
+            return Ok(());
+        }
+        stuck.add(run);
+        self.budget.work_off(1);
+        stuck::set_aside_aloud(session, queue, Kind::Claim, run, error)
+    }
+
+    fn stuck(&mut self) -> Result<&mut Known> {
+        if self.stuck.is_none() {
+            self.stuck = Some(Known::of(self.session, self.queue.as_str(), Kind::Claim)?);
+        }
+        Ok(self.stuck.get_or_insert_default())
     }
 
     /// Looks at a row of head.sql.
@@ -105,38 +224,101 @@ impl Pages<'_> {
         Ok(())
     }
 
-    /// Hands out what a page has, in its order.
-    fn give(&self, found: Vec<Found>, claimed: &mut Vec<Claimed>) -> Result<()> {
-        let (session, Offer { worker, until, .. }) = (self.session, self.offer);
-        let mut order = Vec::with_capacity(found.len());
+    /// Hands out what a page has, in its order: all at once, or where that fails one by one.
+    fn give(&mut self, found: Vec<Found>, claimed: &mut Vec<Claimed>) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        // A subtransaction adds a tenth to a claim: where nothing is known to refuse runs, there is
+        // none until something has.
+        if !access::may_refuse(self.queue)? && !has_refused(self.queue) {
+            let taken = self.take(&found).inspect_err(|_| note_refusal(self.queue));
+            claimed.extend(in_order(found, taken?));
+            return Ok(());
+        }
+        match self.session.attempt(|| self.take(&found))? {
+            Ok(woken) => {
+                claimed.extend(in_order(found, woken));
+                return Ok(());
+            }
+            Err(error) => match &found[..] {
+                [only] => return self.refuse(only.run(), error),
+                _ if stuck::ends_all(self.queue, &error)? => return Err(error),
+                _ => {}
+            },
+        }
+        for one in found {
+            let run = one.run();
+            if self.stuck()?.is_aside(run) {
+                self.budget.pass();
+                continue;
+            }
+            match self.session.attempt(|| self.take(slice::from_ref(&one)))? {
+                Ok(woken) => claimed.extend(in_order(vec![one], woken)),
+                Err(error) => self.refuse(run, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes runs that are locked with their tasks. Returns those that a timeout has woken.
+    fn take(&self, found: &[Found]) -> Result<Vec<Claimed>> {
         let (mut ready, mut woken) = (Vec::with_capacity(found.len()), Vec::new());
         for run in found {
             match run {
-                Found::Ready(run) => {
-                    order.push(run.claimed.run_id);
-                    ready.push(*run);
-                }
-                Found::Woken(run) => {
-                    order.push(run);
-                    woken.push(run);
-                }
+                Found::Ready(run) => ready.push(&**run),
+                Found::Woken(run) => woken.push(*run),
             }
         }
+        self.offer.take(self.session, self.queue, &ready)?;
         if woken.is_empty() {
-            return self.offer.take(session, self.queue, ready, claimed);
+            return Ok(Vec::new());
         }
-        let mut given = Vec::with_capacity(order.len());
-        self.offer.take(session, self.queue, ready, &mut given)?;
-        let values = params![session.now(), woken, *worker, *until];
-        for row in session.run(&CLAIM, self.queue, values)? {
-            given.push(read(session, row)?);
-        }
-        let places: HashMap<[u8; 16], usize> =
-            order.iter().enumerate().map(|(place, run)| (*run.as_bytes(), place)).collect();
-        given.sort_by_key(|run| places.get(run.run_id.as_bytes()));
-        claimed.extend(given);
-        Ok(())
+        let Offer { worker, until, .. } = self.offer;
+        let values = params![self.session.now(), woken, *worker, *until];
+        let rows = self.session.run(&CLAIM, self.queue, values)?;
+        rows.into_iter().map(|row| read(self.session, row)).collect()
     }
+}
+
+/// Queues that a backend remembers as having refused a run, for a reason that their tables' shape
+/// does not tell: an index of the owner's, damage.
+const REFUSING: usize = 256;
+
+thread_local! {
+    static REFUSED: RefCell<HashSet<Box<str>>> = RefCell::default();
+}
+
+fn has_refused(queue: &QueueName) -> bool {
+    REFUSED.with_borrow(|refused| !refused.is_empty() && refused.contains(queue.as_str()))
+}
+
+fn note_refusal(queue: &QueueName) {
+    REFUSED.with_borrow_mut(|refused| {
+        if refused.len() < REFUSING {
+            refused.insert(queue.as_str().into());
+        }
+    });
+}
+
+impl Found {
+    fn run(&self) -> Uuid {
+        match self {
+            Self::Ready(ready) => ready.claimed.run_id,
+            Self::Woken(run) => *run,
+        }
+    }
+}
+
+/// What was taken of a page, in the page's order.
+fn in_order(found: Vec<Found>, woken: Vec<Claimed>) -> Vec<Claimed> {
+    let mut woken: HashMap<[u8; 16], Claimed> =
+        woken.into_iter().map(|run| (*run.run_id.as_bytes(), run)).collect();
+    let one = |found| match found {
+        Found::Ready(ready) => Some(ready.claimed),
+        Found::Woken(run) => woken.remove(run.as_bytes()),
+    };
+    found.into_iter().filter_map(one).collect()
 }
 
 /// The lowest id that a run can have.

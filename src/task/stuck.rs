@@ -7,8 +7,10 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::Own;
-use crate::pg::{Jsonb, Session, Statement, Uuid};
+use crate::pg::plan::{Global, Own};
+use crate::pg::{Jsonb, Session, Statement, Uuid, ereport};
+use crate::queue::QueueName;
+use crate::queue::access::{self, SWEEP};
 
 /// Seconds until work is tried again that failed for the first time, and at most.
 const FIRST: f64 = 1.0;
@@ -31,6 +33,8 @@ pub enum Kind {
     Attempt,
     /// A run whose task has ended, or is gone.
     Run,
+    /// A ready run that cannot be handed out.
+    Claim,
 }
 
 impl Kind {
@@ -41,15 +45,24 @@ impl Kind {
             Self::Lease => "lease",
             Self::Attempt => "attempt",
             Self::Run => "run",
+            Self::Claim => "claim",
         }
     }
 }
 
+/// What another role could not do is tried by whoever comes when its time has come.
 static KNOWN: Statement = Statement::new(
-    "select id, next_try > $3 from absurd.stuck_work where queue = $1 and kind = $2",
+    "select id, bool_or(next_try > $3)
+       from absurd.stuck_work
+      where queue = $1 and kind = $2 and (role_name in ('', $4) or next_try <= $3)
+      group by id",
 );
 static PUT: Statement = Statement::new(
-    "insert into absurd.stuck_work as s
+    "with others as (
+         delete from absurd.stuck_work
+          where queue = $1 and kind = $2 and id = $3 and role_name <> $7 and next_try <= $4
+     )
+     insert into absurd.stuck_work as s
          (queue, kind, id, since, attempts, error, next_try, role_name)
      values ($1, $2, $3, $4, 1, $5, $4 + make_interval(secs => $6), $7)
      on conflict (queue, kind, id, role_name) do update
@@ -60,7 +73,17 @@ static PUT: Statement = Statement::new(
 static REMOVE: Statement = Statement::new(
     "delete from absurd.stuck_work where queue = $1 and kind = $2 and id = any ($3)",
 );
-/// What is known to be stuck of one kind in a queue.
+static CALLER: Statement = Statement::new("select current_user::text");
+
+/// The name of the role that calls.
+///
+/// # Errors
+/// Postgres's own.
+pub fn caller(session: &Session) -> Result<String> {
+    session.run(&CALLER, &Global, &[])?.only()?.need(0)
+}
+
+/// What is known to be stuck of one kind in a queue, for the calling role.
 #[derive(Default)]
 pub struct Known {
     /// Not to be tried now.
@@ -74,7 +97,9 @@ impl Known {
     /// Postgres's own.
     pub fn of(session: &Session, queue: &str, kind: Kind) -> Result<Self> {
         let mut known = Self::default();
-        for row in session.run(&KNOWN, &Own, params![queue, kind.as_str(), session.now()])? {
+        let role = caller(session)?;
+        let values = params![queue, kind.as_str(), session.now(), role.as_str()];
+        for row in session.run(&KNOWN, &Own, values)? {
             let id = *row.need::<Uuid>(0)?.as_bytes();
             let is_aside: bool = row.need(1)?;
             if is_aside { &mut known.aside } else { &mut known.again }.insert(id);
@@ -85,6 +110,17 @@ impl Known {
     /// Whether something is not to be tried now.
     pub fn is_aside(&self, id: Uuid) -> bool {
         self.aside.contains(id.as_bytes())
+    }
+
+    /// Notes what has just failed.
+    pub fn add(&mut self, id: Uuid) {
+        self.again.remove(id.as_bytes());
+        self.aside.insert(*id.as_bytes());
+    }
+
+    /// Whether there is nothing that is not to be tried now.
+    pub fn is_clear(&self) -> bool {
+        self.aside.is_empty()
     }
 
     /// All that is not to be tried now.
@@ -146,7 +182,8 @@ impl Met {
     }
 }
 
-/// Sets work aside that has failed, for every role or for one. Returns how often it has failed.
+/// Sets work aside that has failed: for every role, or where a right was lacking for the calling
+/// one. Returns how often it has failed.
 ///
 /// # Errors
 /// Postgres's own.
@@ -156,12 +193,29 @@ pub fn set_aside(
     kind: Kind,
     id: Uuid,
     error: &Error,
-    role: &str,
 ) -> Result<i32> {
+    let role = if is_denied(error) { caller(session)? } else { String::new() };
     let error = Jsonb::from_text(&described(error))?;
-    let values =
-        params![queue, kind.as_str(), id, session.now(), error, FIRST, role, DOUBLINGS, LONGEST];
+    let (now, role) = (session.now(), role.as_str());
+    let values = params![queue, kind.as_str(), id, now, error, FIRST, role, DOUBLINGS, LONGEST];
     session.run(&PUT, &Own, values)?.only()?.need(0)
+}
+
+/// As [`set_aside`]; the first time it is also said to the caller, in a WARNING.
+///
+/// # Errors
+/// Postgres's own.
+pub fn set_aside_aloud(
+    session: &Session,
+    queue: &str,
+    kind: Kind,
+    id: Uuid,
+    error: Error,
+) -> Result<()> {
+    match set_aside(session, queue, kind, id, &error)? {
+        1 => ereport::warn(error),
+        _ => Ok(()),
+    }
 }
 
 /// Forgets work that has succeeded or is gone.
@@ -200,10 +254,18 @@ pub fn ends_call(error: &Error) -> bool {
     }
 }
 
-/// As [`ends_call`], and a right, or a table of the queue, that the call as a whole lacks.
-pub fn ends_all(error: &Error) -> bool {
+/// As [`ends_call`], and a right on the queue's tables, or one of these, that the call as a whole
+/// lacks. A right that is denied to a role which has those comes of a trigger, a policy or a column
+/// and is about one row.
+///
+/// # Errors
+/// Those of the catalogue's cache.
+pub fn ends_all(queue: &QueueName, error: &Error) -> Result<bool> {
     let lacks = matches!(error, Error::NoSuchRelation { .. } | Error::NoSuchQueue { .. });
-    lacks || is_denied(error) || ends_call(error)
+    if lacks || ends_call(error) || matches!(error, Error::Denied { .. }) {
+        return Ok(true);
+    }
+    Ok(is_denied(error) && !access::allows(queue, &SWEEP)?)
 }
 
 /// Whether a role lacks a right.
@@ -231,20 +293,21 @@ pub fn is_passing(error: &Error) -> bool {
 /// Those of [`ends_all`].
 pub fn each<I, T>(
     session: &Session,
+    queue: &QueueName,
     items: &[I],
     mut work: impl FnMut(&I) -> Result<T>,
 ) -> Result<Vec<Result<T>>> {
     let all = session.attempt(|| items.iter().map(&mut work).collect::<Result<Vec<T>>>())?;
     match all {
         Ok(all) => return Ok(all.into_iter().map(Ok).collect()),
-        Err(error) if ends_all(&error) => return Err(error),
+        Err(error) if ends_all(queue, &error)? => return Err(error),
         Err(error) if items.len() == 1 => return Ok(vec![Err(error)]),
         Err(_) => {}
     }
     let mut outcomes = Vec::with_capacity(items.len());
     for item in items {
         match session.attempt(|| work(item))? {
-            Err(error) if ends_all(&error) => return Err(error),
+            Err(error) if ends_all(queue, &error)? => return Err(error),
             outcome => outcomes.push(outcome),
         }
     }

@@ -200,7 +200,7 @@ fn cancel_due(
         let clock = Instant::now();
         let rows = match session.attempt(|| sweep(limit, &over))? {
             Ok(rows) => rows,
-            Err(error) if stuck::ends_all(&error) => return Err(error),
+            Err(error) if stuck::ends_all(queue, &error)? => return Err(error),
             Err(error) if stuck::is_passing(&error) => return Ok(()),
             Err(error) if limit > 1 => {
                 // One of these fails: they are taken one by one.
@@ -211,7 +211,8 @@ fn cancel_due(
             Err(error) => {
                 // The first of the line, which the failed statement cannot name.
                 let Some(first) = first_due(session, queue, since, &over)? else { return Ok(()) };
-                stuck::set_aside(session, queue.as_str(), Kind::Cancellation, first, &error, "")?;
+                let kind = Kind::Cancellation;
+                stuck::set_aside_aloud(session, queue.as_str(), kind, first, error)?;
                 met.note(&stuck, first);
                 over.push(first);
                 budget.work_off(1);
@@ -321,9 +322,9 @@ impl Past<'_> {
                     (row.need(0)?, row.get(1)?, row.need(2)?, row.need(3)?);
                 listed.push(Ended { run, is_open, waits, is_lost });
             }
-            for (ended, outcome) in
-                listed.iter().zip(stuck::each(session, &listed, |ended| self.end(session, ended))?)
-            {
+            let outcomes =
+                stuck::each(session, self.queue, &listed, |ended| self.end(session, ended))?;
+            for (ended, outcome) in listed.iter().zip(outcomes) {
                 match outcome {
                     Ok(Some(attempt)) => {
                         left -= i32::from(!ended.is_lost);
@@ -337,7 +338,7 @@ impl Past<'_> {
                     Err(error) if stuck::is_passing(&error) => {}
                     Err(error) => {
                         let queue = self.queue.as_str();
-                        stuck::set_aside(session, queue, self.kind, ended.run, &error, "")?;
+                        stuck::set_aside_aloud(session, queue, self.kind, ended.run, error)?;
                         budget.work_off(1);
                     }
                 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::turn::{self, Turn, Turned};
+use super::turn::{Turn, Turned};
 use super::{Drive, admit, followed, rows};
 use crate::error::{Error, Result};
 use crate::params;
@@ -186,7 +186,7 @@ fn step(row: &Row) -> Result<Option<StepKey>> {
 /// # Errors
 /// Postgres's own.
 pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result<()> {
-    let caller = turn::caller(session)?;
+    let caller = stuck::caller(session)?;
     let again = Again::of(session, queue)?;
     let (mut over, mut is_first) = (Vec::new(), true);
     loop {
@@ -284,7 +284,7 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
 /// tree.
 fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool) -> Result<i32> {
     let mut fired = 0;
-    let caller = turn::caller(session)?;
+    let caller = stuck::caller(session)?;
     for queue in queues {
         let again = Again::of(session, queue)?;
         // A timer may set another that is due at once.

@@ -6,7 +6,7 @@ use super::{Drive, lock};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
-use crate::pg::plan::{Global, Own, Statement};
+use crate::pg::plan::{Own, Statement};
 use crate::queue::QueueName;
 use crate::task::budget::Budget;
 use crate::task::stuck::{self, Kind};
@@ -46,13 +46,6 @@ pub enum Turned {
 
 static QUEUE: Statement =
     Statement::new("select queue_name from absurd.workflow_execution where workflow_run_id = $1");
-static CALLER: Statement = Statement::new("select current_user::text");
-
-/// The name of the role that calls.
-pub fn caller(session: &Session) -> Result<String> {
-    session.run(&CALLER, &Global, &[])?.only()?.need(0)
-}
-
 impl Turn<'_> {
     /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works
     /// them off.
@@ -110,11 +103,9 @@ impl Turn<'_> {
         };
         // A tree that is gone needs nothing.
         let Some(queue) = queue else { return Ok(Turned::Failed) };
-        let role = if stuck::is_denied(&error) { caller(session)? } else { String::new() };
         let root = crate::pg::Uuid::from_bytes(self.root.into_bytes());
-        if stuck::set_aside(session, &queue, Kind::Workflow, root, &error, &role)? == 1
-            && role.is_empty()
-        {
+        let times = stuck::set_aside(session, &queue, Kind::Workflow, root, &error)?;
+        if times == 1 && !stuck::is_denied(&error) {
             crate::pg::ereport::warn(error)?;
         }
         Ok(Turned::Failed)

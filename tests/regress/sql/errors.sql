@@ -156,7 +156,7 @@ end $$;
 select * from pg_temp.diagnostics('t_errors', 'insert', $$select absurd.spawn_task('errors', 'n', '{}')$$);
 select * from pg_temp.diagnostics('r_errors', 'insert', $$select absurd.spawn_task('errors', 'n', '{}', '{"idempotency_key": "k"}')$$);
 select task_id is not null as spawned from absurd.spawn_task('errors', 'pending', '{}');
-select * from pg_temp.diagnostics('r_errors', 'update', $$select absurd.claim_task('errors', 'w')$$);
+select * from pg_temp.diagnostics('r_errors', 'update', format('select absurd.extend_claim(''errors'', %L, 60)', :'run'));
 select * from pg_temp.diagnostics('c_errors', 'insert', format('select absurd.set_task_checkpoint_state(''errors'', %L, ''s'', ''1'', %L)', :'task', :'run'));
 select * from pg_temp.diagnostics('w_errors', 'insert', format('select absurd.await_event(''errors'', %L, %L, ''s'', ''e'')', :'task', :'run'));
 select * from pg_temp.diagnostics('e_errors', 'insert', $$select absurd.emit_event('errors', 'e')$$);
