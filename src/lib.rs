@@ -67,6 +67,9 @@ extension_sql_file!(
         workflow_diagram,
         workflow_run_diagram,
         workflow_execution_forget,
+        set_current_version,
+        delete_workflow,
+        workflow_definition_deleted,
     ]
 );
 extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);

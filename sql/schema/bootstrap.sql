@@ -119,6 +119,8 @@ create table absurd.queue_access (
 );
 create unique index queue_access_key
     on absurd.queue_access (role_id, access, (coalesce(queue_name, '')));
+-- Its key is an expression, which a publication of all tables cannot use.
+alter table absurd.queue_access replica identity full;
 
 -- The queues' own tables are not members of the extension, so a dump carries them; the registry
 -- is a member, and its rows must be asked for.

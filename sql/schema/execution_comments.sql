@@ -9,6 +9,14 @@ alter function absurd.workflow_execution_forget() security definer;
 alter function absurd.workflow_execution_forget() set search_path = pg_catalog, pg_temp;
 revoke execute on function absurd.workflow_execution_forget() from public;
 
+create trigger workflow_definition_deleted
+    after delete on absurd.workflow_definition
+    for each row execute function absurd.workflow_definition_deleted();
+-- Who deletes a definition need not see the runs that it would leave without one.
+alter function absurd.workflow_definition_deleted() security definer;
+alter function absurd.workflow_definition_deleted() set search_path = pg_catalog, pg_temp;
+revoke execute on function absurd.workflow_definition_deleted() from public;
+
 comment on column absurd.workflow_run.root_run_id is 'Of a run that the database executes: the run at the root of its tree, itself when it is no child; null for other runs. Never changes.';
 comment on column absurd.workflow_run.parent_run_id is 'Of a child run: the run whose step started it. Never changes.';
 comment on column absurd.workflow_run.parent_step is 'Of a child run: the path of the step that started it.';
@@ -150,9 +158,13 @@ comment on column absurd.workflow_schedule.last_trigger is 'Last trigger that wa
 comment on column absurd.workflow_schedule.next_trigger is 'Next trigger, null for none.';
 
 comment on function absurd.register_workflow(jsonb, text) is
-    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of the canonical document. The same content again: created = false, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
+    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of the canonical document. Without p_queue_name a new version has the queue of the version before. The same content again: created = false, a NOTICE says which version is current, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
 comment on function absurd.register_workflow_yaml(text, text) is
     'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
+comment on function absurd.set_current_version(text, text) is
+    'Makes a registered version current: runs start with it unless they name another, and it is in charge of the schedule. Errors: P0002 unknown; 42501 no UPDATE on workflow_definition; 22004 NULL.';
+comment on function absurd.delete_workflow(text, text) is
+    'Removes a version of a workflow, or all of them; returns how many. The newest that is left is current then. Errors: P0002 unknown; 55000 open runs need it; 42501 no DELETE on workflow_definition; 22004 NULL name.';
 comment on function absurd.get_workflow(text, text) is
     'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: P0002 unknown; 22004 NULL name.';
 comment on function absurd.list_workflows() is
@@ -177,5 +189,7 @@ comment on function absurd.workflow_diagram(text, text) is
     'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
 comment on function absurd.workflow_run_diagram(uuid) is
     'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.workflow_definition_deleted() is
+    'Trigger: refuses to delete a workflow that open runs need, and lets another version take charge of its schedule.';
 comment on function absurd.workflow_execution_forget() is
-    'Trigger: removes what a deleted run of absurd.workflow_execution consisted of.';
+    'Trigger: removes what a deleted run of absurd.workflow_execution consisted of; refuses while children of it are open.';

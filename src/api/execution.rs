@@ -14,7 +14,7 @@ use crate::workflow::document::check_size;
 use crate::workflow::driver::{due, schedules, start};
 use crate::workflow::options::StartOptions;
 use crate::workflow::registry::{self, Registered, Stored};
-use crate::workflow::{forget, yaml};
+use crate::workflow::{forget, versions, yaml};
 
 type RegisteredRow = (String, String, String, bool);
 
@@ -169,6 +169,40 @@ fn start_workflow(
         start::run(session, name, p_workflow_version, inputs, p_queue_name, &options)
     });
     Uuid::from_bytes(id.into_bytes())
+}
+
+/// Makes a registered version current.
+#[pg_extern]
+fn set_current_version(name: Option<&str>, version: Option<&str>) {
+    call(|session| {
+        catalog::require("workflow_definition", catalog::UPDATE)?;
+        versions::set_current(session, required(name, "name")?, required(version, "version")?)
+    })
+}
+
+/// Removes a version of a workflow, or all.
+#[pg_extern]
+fn delete_workflow(name: Option<&str>, version: default!(Option<&str>, "NULL")) -> i32 {
+    call(|session| {
+        catalog::require("workflow_definition", catalog::DELETE)?;
+        versions::delete(session, required(name, "name")?, version)
+    })
+}
+
+/// Guards what runs need: AFTER DELETE of `absurd.workflow_definition`, for each row.
+#[pg_trigger]
+fn workflow_definition_deleted<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, core::convert::Infallible> {
+    call(|session| {
+        let fired = Fired::on(trigger, "workflow_definition", &[When::AFTER_DELETE])?;
+        let text = |column| fired.get::<String>(Version::Old, column);
+        match text("workflow_name")?.zip(text("workflow_version")?) {
+            Some((name, version)) => versions::deleted(session, &name, &version),
+            None => Ok(()),
+        }
+    });
+    Ok(None)
 }
 
 /// Stops a workflow's schedule.

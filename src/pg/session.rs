@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 unsafe extern "C-unwind" {
     fn SPI_connect() -> c_int;
     fn SPI_finish() -> c_int;
+    fn AcceptInvalidationMessages();
     fn SPI_execute_plan_with_paramlist(
         plan: pg_sys::SPIPlanPtr,
         params: pg_sys::ParamListInfo,
@@ -66,6 +67,10 @@ pub fn pure<T>(f: impl FnOnce() -> Result<T>) -> T {
 impl Session {
     fn run_in<T>(f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let now = clock::now()?;
+        // Within a transaction Postgres takes note of what others have changed with each lock that
+        // is new to it; whose tables are and what they look like is known before any is taken.
+        // SAFETY: hears what others have changed; the closure's frame is plain.
+        unsafe { guarded(|| AcceptInvalidationMessages())? };
         // SAFETY: paired with SPI_finish below; on error the (sub)transaction's end disconnects.
         unsafe { guarded(|| SPI_connect())? };
         DEPTH.set(DEPTH.get() + 1);

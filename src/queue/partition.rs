@@ -237,12 +237,20 @@ fn column_list(session: &Session, table: &str) -> Result<String> {
     }
 }
 
-/// Takes the default partitions for this transaction alone.
+/// Takes the default partitions for this transaction alone, and looks whose they are: what follows
+/// is done with the rights of the extension's owner.
+///
+/// # Errors
+/// 55000 for one that is not the engine's; 55P03 for one that stays in use.
 fn hold(session: &Session, queue: &QueueName, defaults: &[&str]) -> Result<()> {
     let tables: Vec<String> =
         defaults.iter().map(|prefix| quoted(&queue.relation(prefix, DEFAULT))).collect();
     let what = || format!("The default partitions of queue \"{}\"", queue.as_str());
-    hold::exclusively(session, &tables, Some(50), what)
+    hold::exclusively(session, &tables, Some(50), what)?;
+    for prefix in defaults {
+        shape::look(&queue.relation(prefix, DEFAULT), &[])?;
+    }
+    Ok(())
 }
 
 /// Makes the default partitions that are missing.

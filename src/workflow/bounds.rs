@@ -134,6 +134,19 @@ pub fn shown(value: &Value) -> String {
     cut(&value.to_string())
 }
 
+/// What a run's value is, for an error of the run: its content may be a secret, and the error goes
+/// to whoever is alerted.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// A text for a message, cut after 100 characters.
 pub fn cut(text: &str) -> String {
     short(text).into_owned()

@@ -229,7 +229,9 @@ fn scopes(tree: &Tree, nodes: &[Node], check: Check) -> Result<Vec<Scope>> {
             kind: of.kind.clone(),
             parent: of.parent,
             nodes: range.clone(),
-            sources: own().filter(|node| at(node).is_source()).collect(),
+            sources: own()
+                .filter(|node| at(node).is_source() || at(node).is_timed_join())
+                .collect(),
             sinks: own().filter(|node| !preceding.contains(node)).collect(),
             variables,
             visible,

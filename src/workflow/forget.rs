@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::versions;
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
@@ -27,8 +28,24 @@ static STIMULI: Statement = Statement::new(
       where root_run_id = $2 and (workflow_run_id = $1 or $1 = $2)",
 );
 
+static OPEN_CHILDREN: Statement = Statement::new(
+    "select workflow_run_id
+       from absurd.workflow_execution
+      where parent_run_id = $1 and status in ('pending', 'running')
+      order by workflow_run_id
+      limit 6",
+);
+
 /// Removes everything that a run of a tree consisted of.
+///
+/// # Errors
+/// 55000 naming children that are open: nobody could move them on, or end them.
 pub fn run(session: &Session, run: Uuid, root: Uuid) -> Result<()> {
+    let open = session.run(&OPEN_CHILDREN, &Own, params![run])?;
+    let open = open.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
+    if !open.is_empty() {
+        return Err(versions::in_use(format!("Workflow run \"{run}\""), &open));
+    }
     session.run(&STIMULI, &Own, params![run, root])?;
     for statement in &TABLES {
         session.run(statement, &Own, params![run])?;

@@ -97,10 +97,7 @@ impl Guard {
                 Check::Exists => Some("must exist".to_owned()),
                 check => check.broken_by(&Value::Null, lookup)?,
             },
-            Some(value) => {
-                let rule = self.check.broken_by(&value, lookup)?;
-                rule.map(|rule| format!("{rule}, but it is {}", shown(&value)))
-            }
+            Some(value) => self.check.broken_by(&value, lookup)?,
         };
         Ok(rule.map(|rule| match &*self.message {
             "" => format!("{} {rule}", cut(&self.text)),
@@ -185,11 +182,11 @@ impl Check {
             Self::NotNull => (!value.is_null(), "must not be null".to_owned()),
             Self::Equals(tree) => {
                 let wanted = tree.resolve_in(lookup, 0)?;
-                (equal(value, &wanted), format!("must equal {}", shown(&wanted)))
+                (equal(value, &wanted), format!("must equal {}", said(tree, &wanted)))
             }
             Self::NotEquals(tree) => {
                 let wanted = tree.resolve_in(lookup, 0)?;
-                (!equal(value, &wanted), format!("must not equal {}", shown(&wanted)))
+                (!equal(value, &wanted), format!("must not equal {}", said(tree, &wanted)))
             }
             Self::InRange(tree) => {
                 let bounds = tree.resolve_in(lookup, 0)?;
@@ -197,38 +194,57 @@ impl Check {
                 let number = Decimal::of(value);
                 let holds = matches!((at(0), number, at(1)),
                     (Some(min), Some(number), Some(max)) if min <= number && number <= max);
-                (holds, format!("must be in the range {}", shown(&bounds)))
+                (holds, format!("must be in the range {}", said(tree, &bounds)))
             }
             Self::Matches(tree) => {
-                let pattern = to_text(&tree.resolve_in(lookup, 0)?);
+                let pattern = tree.resolve_in(lookup, 0)?;
+                let shown = said(tree, &pattern);
+                let pattern = to_text(&pattern);
                 let matches = match value {
                     Value::String(text) if text.len() > MAX_MATCHED => {
-                        let rule = format!("at most {MAX_MATCHED} bytes are matched");
-                        return Ok(Some(format!("has {} bytes, {rule}", text.len())));
+                        let rule = format!("must have at most {MAX_MATCHED} bytes to be matched");
+                        return Ok(Some(rule));
                     }
                     Value::String(text) => {
-                        compile(&pattern).map_err(Failure::template)?.is_match(text)
+                        compile(&pattern).map_err(|rule| refused(tree, rule))?.is_match(text)
                     }
                     _ => false,
                 };
-                (matches, format!("must be a string that matches \"{}\"", cut(&pattern)))
+                (matches, format!("must be a text that matches {shown}"))
             }
             Self::Type(tree) => {
-                let name = to_text(&tree.resolve_in(lookup, 0)?);
+                let name = tree.resolve_in(lookup, 0)?;
+                let shown = said(tree, &name);
+                let name = to_text(&name);
                 let holds = is_type(&name, value).ok_or_else(|| {
-                    Failure::template(format!("\"{}\" is no name of a JSON type", cut(&name)))
+                    Failure::template(format!("{shown} must be the name of a JSON type"))
                 })?;
-                (holds, format!("must be of type {}", cut(&name)))
+                (holds, format!("must be of type {shown}"))
             }
             Self::InSet(tree) => {
                 let set = tree.resolve_in(lookup, 0)?;
                 let mut elements = set.as_array().into_iter().flatten();
                 let holds = elements.any(|element| equal(element, value));
-                (holds, format!("must be one of {}", shown(&set)))
+                (holds, format!("must be one of {}", said(tree, &set)))
             }
         };
         Ok((!holds).then_some(rule))
     }
+}
+
+/// What a guard asks for, as a message may say it: the document's own words, and nothing that a run
+/// has put in their place.
+fn said(tree: &Tree, value: &Value) -> String {
+    if tree.is_literal() { shown(value) } else { "the guard's value".to_owned() }
+}
+
+/// A pattern that cannot be used, by what its document or a run made it.
+fn refused(tree: &Tree, rule: String) -> Failure {
+    Failure::template(if tree.is_literal() {
+        rule
+    } else {
+        "the guard's pattern cannot be used".to_owned()
+    })
 }
 
 /// Compiles a pattern of a stranger's: its size and its nesting are bounded, its matching is linear

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bounds::{Budget, MAX_ITEMS, shown};
+use super::bounds::{Budget, MAX_ITEMS, kind};
 use super::expression::{Expression, to_text};
 use super::failure::Failure;
 use super::names::{Found, Lookup, Names};
@@ -113,8 +113,8 @@ fn elements(value: Value) -> Result<Vec<Value>, Failure> {
 }
 
 fn no_list(value: &Value) -> Failure {
-    let rule = "is no array or object, nor a text that is one in JSON";
-    Failure::expression(format!("items {} {rule}", shown(value)))
+    let rule = "must be an array, an object or a text that is one in JSON";
+    Failure::expression(format!("items {rule}, and not {}", kind(value)))
 }
 
 /// The text of a switch's `switch_on`.

@@ -46,6 +46,7 @@ pub mod stimulus;
 pub mod tasks;
 pub mod template;
 pub mod tree;
+pub mod versions;
 pub mod wait;
 pub mod work;
 pub mod yaml;

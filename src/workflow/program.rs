@@ -247,4 +247,12 @@ impl Node {
         let Predecessors { dependencies, routers, inputs, referrers } = &self.predecessors;
         [dependencies, routers, inputs, referrers].iter().all(|list| list.is_empty())
     }
+
+    /// Whether the node is a join whose time runs from its scope's start on.
+    pub fn is_timed_join(&self) -> bool {
+        let Predecessors { dependencies, routers, referrers, .. } = &self.predecessors;
+        matches!(self.operator, Operator::Join(_))
+            && self.timeout.is_some()
+            && [dependencies, routers, referrers].iter().all(|list| list.is_empty())
+    }
 }

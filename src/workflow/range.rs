@@ -90,8 +90,8 @@ impl Range {
             step => (start - end - step - 1) / -step,
         };
         if count > MAX_ITEMS as i128 {
-            let rule = format!("has {count} integers, at most {MAX_ITEMS} are allowed");
-            return Err(Failure::template(format!("range({start}, {end}, {step}) {rule}")));
+            let rule = format!("range must have at most {MAX_ITEMS} integers");
+            return Err(Failure::template(rule));
         }
         let integer = |at: i128| i64::try_from(start + at * step).ok().map(Value::from);
         Ok((0..count.max(0)).filter_map(integer).collect())

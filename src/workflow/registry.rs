@@ -12,7 +12,7 @@ use super::{compile, name};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
-use crate::pg::{Jsonb, Session, Timestamp, heap, lock, trigger};
+use crate::pg::{Jsonb, Session, Timestamp, ereport, heap, lock, trigger};
 use crate::queue::{QueueName, policy};
 
 /// Bytes that the programs which a backend keeps may take; the one that was not used for longest
@@ -105,11 +105,6 @@ pub fn unknown(name: &str, version: Option<&str>) -> Error {
     Error::NotFound { what: "Workflow", id, queue: None }
 }
 
-/// Whether a workflow is registered, in any version or in one.
-pub fn exists(session: &Session, name: &str, version: Option<&str>) -> Result<bool> {
-    Ok(find(session, name, version)?.is_some())
-}
-
 /// Checks that a queue is there.
 ///
 /// # Errors
@@ -168,6 +163,9 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
     }
     let stored = Jsonb::from_long_text(&canonical, check)?;
     drop(canonical);
+    // A version that names no queue has that of the one before.
+    let before = find(session, &program.name, None)?.and_then(|before| before.queue);
+    let queue = queue.or(before.as_deref());
     let now = session.now();
     let by = trigger::acting_role();
     let values = params![
@@ -180,7 +178,7 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
         by.as_str(),
     ];
     session.run(&INSERT, &Global, values)?;
-    schedules::registered(session, &program, queue)?;
+    schedules::put_in_charge(session, &program, queue)?;
     Ok(known(true))
 }
 
@@ -197,6 +195,13 @@ fn same(session: &Session, program: &Program, hash: &str, queue: Option<&str>) -
                    started with.",
         });
     }
+    let current = require(session, name, None)?.version;
+    ereport::notice(&format!(
+        "workflow \"{}\" version \"{}\" is registered already; version \"{}\" is current",
+        cut(name),
+        cut(version),
+        cut(&current)
+    ))?;
     if queue.is_some() && queue != found.queue.as_deref() {
         session.run(&SET_QUEUE, &Global, params![name, version, queue])?;
         schedules::moved(session, program, queue)?;

@@ -84,8 +84,8 @@ pub trait Host {
     /// is not closed is locked, and reported as probing when somebody else has it.
     fn breaker(&mut self, node: &str) -> Result<BreakerRec>;
 
-    /// Whether a workflow is registered (any version for none).
-    fn is_registered(&mut self, workflow: &str, version: Option<&str>) -> Result<bool>;
+    /// Why no run of a workflow (any version for none) can be started as a child; none when it can.
+    fn refusal(&mut self, workflow: &str, version: Option<&str>) -> Result<Option<String>>;
 
     /// Called between steps of long work: answers to a cancel of the statement.
     ///

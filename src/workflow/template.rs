@@ -6,7 +6,7 @@ pub mod tests;
 
 use serde_json::Value;
 
-use super::bounds::{cut, shown};
+use super::bounds::{cut, kind};
 use super::failure::Failure;
 use super::names::{Looked, Lookup, Names};
 use super::path::Path;
@@ -239,7 +239,7 @@ pub(super) fn blanks(text: &str) -> &str {
     text.trim_start_matches([' ', '\t', '\r', '\n'])
 }
 
-/// A text for a message about a wrong value of a template's.
+/// The failure for a wrong value of a template's.
 pub(super) fn wrong(what: &str, value: &Value, rule: &str) -> Failure {
-    Failure::template(format!("{what} {} {rule}", shown(value)))
+    Failure::template(format!("{what} {rule}, and not {}", kind(value)))
 }

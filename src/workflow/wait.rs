@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::bounds::{cut, shown};
+use super::bounds::cut;
 use super::datetime::{self, DAY_SECONDS};
 use super::duration::{bounded, parse_iso};
 use super::failure::Failure;
@@ -45,7 +45,7 @@ impl WaitFor {
     pub fn parse(text: &str) -> Result<Self, String> {
         let template = Some(Template::parse(text)).filter(|template| !template.is_literal());
         if template.is_none() {
-            meaning(text)?;
+            meaning(text).map_err(|rule| format!("wait_for \"{}\" {rule}", cut(text)))?;
         }
         Ok(Self { text: text.to_owned(), template })
     }
@@ -70,9 +70,9 @@ impl WaitFor {
         let meaning = match value {
             Value::String(text) => meaning(text),
             Value::Number(number) => meaning(number.as_str()),
-            _ => Err(format!("wait_for {} {RULE}", shown(value))),
+            _ => Err(RULE),
         };
-        Ok(meaning.map_err(Failure::template)?.wake(now))
+        Ok(meaning.map_err(|rule| Failure::template(format!("wait_for {rule}")))?.wake(now))
     }
 }
 
@@ -96,11 +96,10 @@ impl Meaning {
 const RULE: &str = "must be seconds, a duration, a datetime, \"time:HH:MM:SS\" or an event's name";
 
 /// The forms in the order of the format: what comes first wins.
-fn meaning(text: &str) -> Result<Meaning, String> {
-    let wrong = |rule: &str| format!("wait_for \"{}\" {rule}", cut(text));
+fn meaning(text: &str) -> Result<Meaning, &'static str> {
     let seconds = |seconds| match bounded(seconds) {
         Some(seconds) => Ok(Meaning::Seconds(seconds)),
-        None => Err(wrong("is too long")),
+        None => Err("must not be longer than 999,999,999 days"),
     };
     let text = text.trim();
     if let Some(number) = Number::parse(text) {
@@ -111,20 +110,20 @@ fn meaning(text: &str) -> Result<Meaning, String> {
     }
     if let Some(short) = text.strip_prefix("duration:") {
         let duration = short_duration(short.trim());
-        return seconds(duration.ok_or_else(|| wrong("must be duration:<number>[s|m|h]"))?);
+        return seconds(duration.ok_or("must be duration:<number>[s|m|h]")?);
     }
     if let Some(instant) = text.strip_prefix("datetime:") {
         let instant = datetime::parse(instant.trim());
-        return instant.map(Meaning::Instant).ok_or_else(|| wrong("must be datetime:<ISO 8601>"));
+        return instant.map(Meaning::Instant).ok_or("must be datetime:<ISO 8601>");
     }
     if let Some(instant) = datetime::parse(text) {
         return Ok(Meaning::Instant(instant));
     }
     if let Some(time) = text.strip_prefix("time:") {
         let time = time_of_day(time.trim());
-        return time.map(Meaning::TimeOfDay).ok_or_else(|| wrong("must be time:HH:MM:SS"));
+        return time.map(Meaning::TimeOfDay).ok_or("must be time:HH:MM:SS");
     }
-    if is_event_name(text) { Ok(Meaning::Event(text.to_owned())) } else { Err(wrong(RULE)) }
+    if is_event_name(text) { Ok(Meaning::Event(text.to_owned())) } else { Err(RULE) }
 }
 
 fn short_duration(text: &str) -> Option<f64> {

@@ -77,6 +77,8 @@ CALLS = {
     "workflow_run_steps": "select * from absurd.workflow_run_steps('<executed>')",
     "workflow_run_context": "select absurd.workflow_run_context('<executed>')",
     "workflow_run_diagram": "select absurd.workflow_run_diagram('<executed>')",
+    "set_current_version": "select absurd.set_current_version('flow', '1')",
+    "delete_workflow": "select absurd.delete_workflow('spare')",
     "pause_workflow": "select absurd.pause_workflow('flow')",
     "resume_workflow": "select absurd.resume_workflow('flow')",
     "advance_timers": "select absurd.advance_timers('q')",
@@ -141,6 +143,7 @@ def world(database):
             f'{{"workflow_run_id": "{known["tracked"]}", "available_at": "2100-01-01"}}',))
         su.execute("select absurd.register_workflow(%s, 'q')", (FLOW,))
         known["executed"] = one("select absurd.start_workflow('flow')")[0]
+        one("select absurd.register_workflow('{\"name\": \"spare\"}', 'q')")
         known["step"] = one("select run_id from absurd.claim_task('q', 'w', 0)")[0]
         su.execute("select absurd.spawn_task('q', 'pending', '{}')")
         yield {"tag": tag, **known}

@@ -31,10 +31,7 @@ impl Transition<'_> {
         let mut inputs = Vec::with_capacity(children.len());
         for child in children.values() {
             let (name, version) = (&child.workflow_name, child.version.as_deref());
-            if !self.view.host.is_registered(name, version)? {
-                let version = version.map(|version| format!(" version {version}"));
-                let rule =
-                    format!("workflow '{name}'{} is not registered", version.unwrap_or_default());
+            if let Some(rule) = self.view.host.refusal(name, version)? {
                 return Err(self.child_failure(key, rule, Vec::new()));
             }
             inputs.push(Json::from_value(self.resolve(key, &child.inputs)?));

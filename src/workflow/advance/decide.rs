@@ -27,8 +27,7 @@ pub enum JoinEnd {
 /// Decides a step by how many of its predecessors have ended in which way. A join, once it may
 /// start, waits for its inputs, also where it is a handler.
 pub fn decide(node: &Node, step: &StepRec) -> Decision {
-    let released = if node.is_handler() { by_trigger(node, step) } else { by_gates(node, step) };
-    match (released, &node.operator) {
+    match (released(node, step), &node.operator) {
         (Decision::Start, Operator::Join(join)) => {
             match by_inputs(join.mode, node.predecessors.inputs.len(), step.inputs) {
                 JoinEnd::Wait => Decision::Wait,
@@ -38,6 +37,11 @@ pub fn decide(node: &Node, step: &StepRec) -> Decision {
         }
         (decision, _) => decision,
     }
+}
+
+/// As [`decide`], whatever a join's inputs say.
+pub fn released(node: &Node, step: &StepRec) -> Decision {
+    if node.is_handler() { by_trigger(node, step) } else { by_gates(node, step) }
 }
 
 /// A handler starts when one that names it ended as it should, whatever else precedes it.

@@ -109,6 +109,7 @@ impl<'a> Transition<'a> {
         let (now, moment) = (self.now(), self.moment());
         let step = self.view.step_mut(key)?;
         let was_running = step.state == StepState::Running;
+        let was_timed = was_running || step.started.is_some();
         let waited = step.event.take().is_some();
         let forked = end.state == StepState::Completed && step.open > 0;
         step.state = end.state;
@@ -119,7 +120,7 @@ impl<'a> Transition<'a> {
         if was_running {
             self.drop_items(key)?;
         }
-        if !was_running || !give_up {
+        if !was_timed || !give_up {
             return Ok(());
         }
         if waited && !self.retract(key, |command| matches!(command, Command::WaitEvent { .. })) {
@@ -288,7 +289,7 @@ fn has_timer(node: &Node, waited: bool) -> bool {
         }
         Operator::Parallel(parallel) => parallel.timeout.is_some() || node.timeout.is_some(),
         Operator::MultiChoice(choice) => choice.timeout.is_some() || node.timeout.is_some(),
-        Operator::Foreach(_) | Operator::While { .. } => node.timeout.is_some(),
+        Operator::Foreach(_) | Operator::While { .. } | Operator::Join(_) => node.timeout.is_some(),
         _ => false,
     }
 }

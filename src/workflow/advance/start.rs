@@ -15,7 +15,7 @@ use crate::workflow::records::{
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::{Command, SpawnTask};
 
-use super::decide::{Decision, decide};
+use super::decide::{Decision, decide, released};
 use super::error::{Acting, Halt, name, of_attempt, of_step};
 use super::finish::End;
 use super::names::Inside;
@@ -52,19 +52,36 @@ impl Transition<'_> {
             return Ok(());
         }
         match decide(program.node(key.node), &step) {
-            Decision::Wait => Ok(()),
+            Decision::Wait => self.wait_for_inputs(key),
             Decision::Start => self.start(key),
             Decision::Skip => self.finish(key, End::bare(StepState::Skipped)),
             Decision::UpstreamFail => self.finish(key, End::bare(StepState::UpstreamFailed)),
         }
     }
 
-    fn start(&mut self, key: StepKey) -> Result<()> {
+    /// The time of a join runs from when only its inputs are missing.
+    fn wait_for_inputs(&mut self, key: StepKey) -> Result<()> {
+        let node = self.program.node(key.node);
+        let step = self.view.step(key)?;
+        let is_timed = matches!(node.operator, Operator::Join(_)) && node.timeout.is_some();
+        if !is_timed || step.started.is_some() || released(node, &step) != Decision::Start {
+            return Ok(());
+        }
+        self.mark_started(key)?;
+        self.set_timeout(key, None)
+    }
+
+    fn mark_started(&mut self, key: StepKey) -> Result<()> {
         let (now, moment) = (self.now(), self.moment());
         let step = self.view.step_mut(key)?;
-        step.state = StepState::Running;
-        step.started_at = Some(now);
-        step.started = Some(moment);
+        step.started_at.get_or_insert(now);
+        step.started.get_or_insert(moment);
+        Ok(())
+    }
+
+    fn start(&mut self, key: StepKey) -> Result<()> {
+        self.mark_started(key)?;
+        self.view.step_mut(key)?.state = StepState::Running;
         let outcome = self.act(key);
         self.conclude(key, outcome)
     }

@@ -132,6 +132,10 @@ impl Transition<'_> {
         }
         match (step.state, &node.operator) {
             (StepState::Completed, Operator::Parallel(_)) if step.open > 0 => self.close_fork(key),
+            (StepState::Pending, Operator::Join(_)) if self.is_alive(key.scope)? => {
+                let error = self.overdue(key);
+                self.fail(key, error)
+            }
             (StepState::Running, operator) => {
                 match operator {
                     Operator::Parallel(_)

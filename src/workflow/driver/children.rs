@@ -11,6 +11,8 @@ use crate::error::Result;
 use crate::params;
 use crate::pg::Jsonb;
 use crate::pg::plan::{Own, Statement};
+use crate::queue::{QueueName, access, policy};
+use crate::task::stuck;
 use crate::workflow::records::StepKey;
 use crate::workflow::registry;
 use crate::workflow::state::Host;
@@ -53,6 +55,28 @@ pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()>
         drive.push(id, Stimulus::Start);
     }
     Ok(())
+}
+
+/// Why no run of a workflow can be started as a child of a run; none when it can.
+///
+/// # Errors
+/// Postgres's own.
+pub fn refusal(view: &View, workflow: &str, version: Option<&str>) -> Result<Option<String>> {
+    let session = view.session;
+    let Some(definition) = registry::find(session, workflow, version)? else {
+        let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
+        return Ok(Some(format!("workflow '{workflow}'{version} is not registered")));
+    };
+    let queue = definition.queue.unwrap_or_else(|| view.run.queue.clone());
+    let name = QueueName::parse(Some(&queue))?;
+    Ok(if !policy::exists(session, &queue)? {
+        Some(format!("workflow '{workflow}' is registered with queue '{queue}', which is gone"))
+    } else if !access::allows(&name, &access::SPAWN)? {
+        let role = stuck::caller(session)?;
+        Some(format!("role '{role}' may not spawn tasks in queue '{queue}' of '{workflow}'"))
+    } else {
+        None
+    })
 }
 
 static OPEN: Statement = Statement::new(

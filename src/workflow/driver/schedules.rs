@@ -9,6 +9,7 @@ use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, catalog, ereport};
 use crate::queue::{QueueName, access};
+use crate::task::stuck;
 use crate::workflow::program::{Program, Schedule};
 use crate::workflow::registry::{self, Definition};
 
@@ -22,11 +23,13 @@ static REGISTER: Statement = Statement::new(
             next_trigger = excluded.next_trigger",
 );
 static LOAD: Statement = Statement::new(
-    "select workflow_version, queue_name, is_paused, since, last_trigger
+    "select workflow_version, queue_name, is_paused, since, last_trigger, next_trigger
        from absurd.workflow_schedule
       where workflow_name = $1
         for update",
 );
+static DELETE: Statement =
+    Statement::new("delete from absurd.workflow_schedule where workflow_name = $1");
 static SET: Statement = Statement::new(
     "update absurd.workflow_schedule
         set queue_name = $2, is_paused = $3, since = $4, next_trigger = $5
@@ -50,6 +53,9 @@ static TRIGGERED: Statement = Statement::new(
       where workflow_name = $1",
 );
 
+/// Runs that registering a version starts at most of those that the one before has overdue.
+const OVERDUE: i32 = 1000;
+
 /// A workflow's row.
 struct Row {
     version: String,
@@ -57,6 +63,7 @@ struct Row {
     paused: bool,
     since: Timestamp,
     last: Option<Timestamp>,
+    next: Option<Timestamp>,
 }
 
 fn load(session: &Session, workflow: &str) -> Result<Option<Row>> {
@@ -68,6 +75,7 @@ fn load(session: &Session, workflow: &str) -> Result<Option<Row>> {
             paused: row.need(2)?,
             since: row.need(3)?,
             last: row.get(4)?,
+            next: row.get(5)?,
         })
     };
     found.map(read).transpose()
@@ -86,22 +94,91 @@ fn next(schedule: &Schedule, since: Timestamp, last: Option<Timestamp>) -> Optio
     schedule.cron.next_after(last.map_or(from, |last| last.max(from)))
 }
 
-/// Puts a newly registered document in charge of its workflow's schedule. What an earlier version
-/// has triggered is not triggered again.
-pub fn registered(session: &Session, program: &Program, queue: Option<&str>) -> Result<()> {
-    let before = load(session, &program.name)?;
-    let queue = match (queue, &before) {
-        (None, Some(before)) => before.queue.as_deref(),
-        (queue, _) => queue,
+/// Puts a document in charge of its workflow's schedule. What came due before is run with the
+/// version that was in charge, what that has triggered is not triggered again, and an operator's
+/// pause stays.
+pub fn put_in_charge(session: &Session, program: &Program, queue: Option<&str>) -> Result<()> {
+    let before = match load(session, &program.name)? {
+        Some(before) => run_overdue(session, &program.name, before)?,
+        None => None,
     };
     let now = session.now();
     let last = before.as_ref().and_then(|before| before.last);
     let due = program.schedule.as_ref().filter(|_| queue.is_some());
-    let due = due.and_then(|schedule| next(schedule, now, last));
-    let paused = program.schedule.as_ref().is_some_and(|schedule| schedule.paused);
+    let mut due = due.and_then(|schedule| next(schedule, now, last));
+    let mut paused = program.schedule.as_ref().is_some_and(|schedule| schedule.paused);
+    if let Some(before) = before {
+        if due.is_some() {
+            // What could not be run is not lost.
+            let left = before.next.filter(|at| !before.paused && *at <= now);
+            due = left.or(due);
+        }
+        // The operator has said otherwise than the document that was in charge.
+        if before.paused != was_paused(session, &program.name, &before)? {
+            paused = before.paused;
+        }
+    }
     let values = params![program.name.as_str(), program.version.as_str(), queue, paused, now, due];
     session.run(&REGISTER, &Own, values)?;
     Ok(())
+}
+
+/// A version is gone: if it was in charge, the current one of those that are left is.
+pub fn version_deleted(session: &Session, workflow: &str, version: &str) -> Result<()> {
+    let Some(row) = load(session, workflow)?.filter(|row| row.version == version) else {
+        return Ok(());
+    };
+    let Some(left) = registry::find(session, workflow, None)? else {
+        return session.run(&DELETE, &Own, params![workflow]).map(drop);
+    };
+    let program = registry::program(session, workflow, &left.version, &left.hash)?;
+    let queue = left.queue.or(row.queue);
+    let due = program.schedule.as_ref().filter(|_| queue.is_some());
+    let due = due.and_then(|schedule| next(schedule, session.now(), row.last));
+    let (version, queue) = (left.version.as_str(), queue.as_deref());
+    let values = params![workflow, version, queue, row.paused, session.now(), due];
+    session.run(&REGISTER, &Own, values).map(drop)
+}
+
+/// Whether the document in charge wants its schedule paused.
+fn was_paused(session: &Session, workflow: &str, row: &Row) -> Result<bool> {
+    let Some(definition) = registry::find(session, workflow, Some(&row.version))? else {
+        return Ok(row.paused);
+    };
+    let program = registry::program(session, workflow, &row.version, &definition.hash)?;
+    Ok(program.schedule.as_ref().is_some_and(|schedule| schedule.paused))
+}
+
+/// Runs what a workflow's schedule has overdue, before another version is in charge. Returns its
+/// row as that leaves it. Where the role may not start runs, a WARNING says that the new version
+/// will run them.
+fn run_overdue(session: &Session, workflow: &str, row: Row) -> Result<Option<Row>> {
+    let is_overdue = !row.paused && row.next.is_some_and(|at| at <= session.now());
+    let Some(queue) = row.queue.as_deref().filter(|_| is_overdue) else { return Ok(Some(row)) };
+    let name = QueueName::parse(Some(queue))?;
+    let may_start = catalog::require("workflow_run", catalog::INSERT)
+        .and_then(|()| access::require(&name, &access::SPAWN));
+    let outcome = match may_start {
+        Ok(()) => session.attempt(|| {
+            let Some((version, due)) = take(session, workflow, queue)? else { return Ok(()) };
+            let definition = registry::require(session, workflow, Some(&version))?;
+            one(session, &definition, queue, due, OVERDUE).map(drop)
+        })?,
+        Err(error @ Error::Postgres(_)) => return Err(error),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => {}
+        Err(error) if stuck::ends_call(&error) => return Err(error),
+        Err(error) => ereport::warn(error)?,
+    }
+    load(session, workflow)
+}
+
+/// The first trigger of a workflow that has passed, with the version in charge; its row is locked.
+fn take(session: &Session, workflow: &str, queue: &str) -> Result<Option<(String, Timestamp)>> {
+    let found = session.run(&TAKE, &Own, params![workflow, queue, session.now()])?.first();
+    found.map(|row| Ok((row.need(0)?, row.need(2)?))).transpose()
 }
 
 /// The document in charge has got another queue, perhaps its first.
@@ -155,7 +232,7 @@ pub fn pause(session: &Session, workflow: &str, paused: bool) -> Result<()> {
 /// returns how many.
 ///
 /// # Errors
-/// 42501 for who may not create workflow runs. /// Postgres's own. A schedule that fails is
+/// 42501 for who may not create workflow runs; Postgres's own. A schedule that fails is
 /// reported as a warning and does not stop the others.
 pub fn run(session: &Session, limit: i32) -> Result<i32> {
     catalog::require("workflow_run", catalog::INSERT)?;
@@ -179,9 +256,7 @@ pub fn run(session: &Session, limit: i32) -> Result<i32> {
                 continue;
             }
         }
-        let values = params![workflow.as_str(), queue.as_str(), session.now()];
-        let Some(row) = session.run(&TAKE, &Own, values)?.first() else { continue };
-        let (version, due): (String, Timestamp) = (row.need(0)?, row.need(2)?);
+        let Some((version, due)) = take(session, &workflow, &queue)? else { continue };
         let outcome = session.attempt(|| {
             let definition = registry::require(session, &workflow, Some(&version))?;
             one(session, &definition, &queue, due, limit - created)

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::rows::{self, scope_columns, step_columns};
-use super::{breakers, direct};
+use super::{breakers, children, direct};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -19,7 +19,6 @@ use crate::queue::QueueName;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
 use crate::workflow::records::{BreakerRec, ChildRec, RunRec, ScopeId, ScopeRec, StepKey, StepRec};
-use crate::workflow::registry;
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::Changes;
 
@@ -377,8 +376,8 @@ impl Host for View<'_> {
         breakers::read(self.session, &self.program.name, node)
     }
 
-    fn is_registered(&mut self, workflow: &str, version: Option<&str>) -> Result<bool> {
-        registry::exists(self.session, workflow, version)
+    fn refusal(&mut self, workflow: &str, version: Option<&str>) -> Result<Option<String>> {
+        children::refusal(self, workflow, version)
     }
 
     fn breathe(&mut self) -> Result<()> {

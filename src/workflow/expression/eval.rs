@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::value::{contains, equal, order, truthy};
 use super::{Comparison, Node};
-use crate::workflow::bounds::shown;
+use crate::workflow::bounds::kind;
 use crate::workflow::failure::Failure;
 use crate::workflow::names::Lookup;
 use crate::workflow::number::Number;
@@ -70,11 +70,11 @@ fn compare(left: &Value, comparison: Comparison, right: &Value) -> Result<bool, 
 
 fn calculate(left: &Value, operator: char, right: &Value) -> Result<Value, Failure> {
     let fail = |rule: String| {
-        let formula = format!("{} {operator} {}", shown(left), shown(right));
+        let formula = format!("{} {operator} {}", kind(left), kind(right));
         Failure::expression(format!("cannot calculate {formula}: {rule}"))
     };
     let number = |value: &Value| {
-        Number::of(value).ok_or_else(|| fail(format!("{} is no finite number", shown(value))))
+        Number::of(value).ok_or_else(|| fail(format!("{} is no finite number", kind(value))))
     };
     let result = number(left)?.apply(operator, number(right)?).map_err(fail)?;
     result.to_value().ok_or_else(|| fail("the result is too large".to_owned()))
@@ -88,7 +88,7 @@ fn length(value: &Value) -> Result<Value, Failure> {
         Value::Object(members) => members.len(),
         Value::Bool(_) | Value::Number(_) => {
             let rule = "takes a text, an array, an object or null";
-            return Err(Failure::expression(format!("len({}): len {rule}", shown(value))));
+            return Err(Failure::expression(format!("len of {}: len {rule}", kind(value))));
         }
     };
     Ok(Value::from(length))

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::workflow::bounds::shown;
+use crate::workflow::bounds::kind;
 use crate::workflow::failure::Failure;
 use crate::workflow::number::Decimal;
 
@@ -89,8 +89,8 @@ pub fn order(left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
     }
     let number = |value: &Value| {
         Decimal::of(value).ok_or_else(|| {
-            let pair = format!("{} with {}", shown(left), shown(right));
-            Failure::expression(format!("cannot order {pair}: {} is no number", shown(value)))
+            let pair = format!("{} with {}", kind(left), kind(right));
+            Failure::expression(format!("cannot order {pair}: {} is no number", kind(value)))
         })
     };
     Ok(Some(number(left)?.cmp(&number(right)?)))
@@ -113,7 +113,7 @@ pub fn contains(right: &Value, left: &Value) -> Result<bool, Failure> {
         Value::String(text) => Ok(part.is_some_and(|part| text.contains(&part))),
         Value::Bool(_) | Value::Number(_) => {
             let rule = "\"in\" takes an array, an object or a text";
-            Err(Failure::expression(format!("cannot look into {}: {rule}", shown(right))))
+            Err(Failure::expression(format!("cannot look into {}: {rule}", kind(right))))
         }
     }
 }

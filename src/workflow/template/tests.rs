@@ -197,7 +197,7 @@ fn unknown_names_fail() {
     let message = resolve("{{nobody.y}}").unwrap_err().message;
     assert_eq!(message, "nobody.y: the name \"nobody\" is no step, result key, input or variable");
     for (text, rule) in [
-        ("{{range(s)}}", "range's argument \"text\" must be an integer"),
+        ("{{range(s)}}", "range's argument must be an integer, and not a text"),
         ("{{range(f)}}", "must be an integer"),
         ("{{range(1, 2, 0)}}", "must not be 0"),
         ("{{range(1000001)}}", "at most 1000000"),

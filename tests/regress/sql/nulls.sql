@@ -103,6 +103,8 @@ insert into call (func, names, vals) values
     ('register_workflow_yaml', '{p_definition,p_queue_name}', array['''name: nulls_other''', '''nulls''']),
     ('get_workflow', '{name,version}', array['''nulls_flow''', '''1''']),
     ('start_workflow', '{p_workflow_name,p_workflow_version,p_inputs,p_queue_name,p_options}', array['''nulls_flow''', '''1''', '''{}''', '''nulls''', '''{}''']),
+    ('set_current_version', '{name,version}', array['''nulls_flow''', '''1''']),
+    ('delete_workflow', '{name,version}', array['''nulls_flow''', '''1''']),
     ('pause_workflow', '{name}', array['''nulls_flow''']),
     ('resume_workflow', '{name}', array['''nulls_flow''']),
     ('advance_timers', '{p_queue_name,p_limit}', array['''nulls''', '10']),

@@ -195,8 +195,9 @@ select absurd.start_workflow('parent') is not null as parent, absurd.start_workf
 create role stuck_worker;
 grant usage on schema absurd to stuck_worker;
 grant select on absurd.queues, absurd.workflow_definition, absurd.workflow_transition to stuck_worker;
-grant select, insert, update on absurd.workflow_run to stuck_worker;
+grant select, update on absurd.workflow_run to stuck_worker;
 grant select, insert, update, delete on absurd.t_trees, absurd.r_trees, absurd.c_trees, absurd.e_trees, absurd.w_trees to stuck_worker;
+grant select, insert on absurd.t_away, absurd.r_away to stuck_worker;
 set absurd.fake_now = '2026-01-02 00:00:20+00';
 set role stuck_worker;
 select task_name from generate_series(1, 20) n, absurd.claim_task('trees', 'w' || n, 60, 10);

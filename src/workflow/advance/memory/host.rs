@@ -138,9 +138,10 @@ impl Host for Memory {
         Ok(self.breakers.get(node).copied().unwrap_or_default())
     }
 
-    fn is_registered(&mut self, workflow: &str, version: Option<&str>) -> Result<bool> {
+    fn refusal(&mut self, workflow: &str, version: Option<&str>) -> Result<Option<String>> {
         let name = version.map_or(workflow.to_owned(), |version| format!("{workflow} {version}"));
-        Ok(self.registered.contains(&name))
+        let is_known = self.registered.contains(&name);
+        Ok((!is_known).then(|| format!("workflow '{workflow}' is not registered")))
     }
 
     fn breathe(&mut self) -> Result<()> {

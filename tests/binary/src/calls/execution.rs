@@ -16,6 +16,9 @@ const SCHEDULED: &str = r#"
     select absurd.register_workflow('{"name": "hourly", "schedule": "0 * * * *"}', 'q');
     set local absurd.fake_now = '2030-01-01 13:00:00+00'"#;
 
+/// A workflow that nothing needs.
+const SPARE: &str = r#"select absurd.register_workflow('{"name": "spare", "version": "1"}', 'q')"#;
+
 /// The run's first wait is over.
 const NEXT_DAY: &str = "set local absurd.fake_now = '2030-01-02 12:00:00+00'";
 
@@ -68,6 +71,16 @@ pub fn documents() -> Vec<Call> {
                         && r[1].try_get::<_, DateTime<Utc>>(7)? == noon(60)
                         && r[1].try_get::<_, DateTime<Utc>>(8)? == noon(0))
                 }),
+            )
+        },
+        call("set_current_version", 2, vec![text("executed"), text("1")], VOID),
+        Call {
+            before: SPARE,
+            ..call(
+                "delete_workflow",
+                1,
+                vec![text("spare"), text("1")],
+                rows(|r| Ok(only::<i32>(r, 0)? == Some(1))),
             )
         },
         call("pause_workflow", 1, vec![text("executed")], VOID),
