@@ -138,6 +138,7 @@ create table absurd.workflow_timer (
     primary key (workflow_run_id, scope, node)
 );
 create index workflow_timer_due on absurd.workflow_timer (queue_name, due_at);
+create index workflow_timer_root on absurd.workflow_timer (root_run_id, due_at);
 
 create table absurd.workflow_wait (
     workflow_run_id uuid not null,
@@ -153,6 +154,7 @@ create index workflow_wait_event on absurd.workflow_wait (queue_name, event_name
 create table absurd.workflow_stimulus (
     stimulus_id     uuid primary key,
     arrived_at      timestamptz not null,
+    happened_at     timestamptz not null,
     workflow_run_id uuid not null,
     root_run_id     uuid not null,
     queue_name      text not null,

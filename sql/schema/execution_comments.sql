@@ -128,6 +128,7 @@ comment on table absurd.workflow_stimulus is
     'What has happened to executed runs while others were at work on them, taken up by who next holds the tree. Written by the engine alone.';
 comment on column absurd.workflow_stimulus.stimulus_id is 'Id of the stimulus.';
 comment on column absurd.workflow_stimulus.arrived_at is 'When it arrived, by the wall clock: the order in which stimuli are taken up.';
+comment on column absurd.workflow_stimulus.happened_at is 'When it happened, by absurd.current_time(); of an attempt whose lease or time has ended, that instant. Timers that were due by then fire before it.';
 comment on column absurd.workflow_stimulus.workflow_run_id is 'Workflow run that it concerns.';
 comment on column absurd.workflow_stimulus.root_run_id is 'Root of the run''s tree.';
 comment on column absurd.workflow_stimulus.queue_name is 'Queue whose claims take it up.';

@@ -12,7 +12,8 @@ with line as materialized (
 )
 select line.run_id, t.state in ('pending', 'running', 'sleeping'),
        exists (select from {w} w where w.run_id = line.run_id),
-       t.state is null and not exists (select from {t} t where t.task_id = line.task_id)
+       t.state is null and not exists (select from {t} t where t.task_id = line.task_id),
+       line.ended_at
   from line
   left join lateral (
        select t.state from {t} t where t.task_id = line.task_id for no key update skip locked

@@ -182,9 +182,14 @@ pub fn warn_once(text: &str) -> Result<()> {
     let is_new = ALREADY_SAID.with_borrow_mut(|said| {
         said.len() < SAID && !said.contains(text) && said.insert(text.to_owned())
     });
-    if !is_new {
-        return Ok(());
-    }
+    if is_new { warn_of(text) } else { Ok(()) }
+}
+
+/// Says a text as a WARNING (01000).
+///
+/// # Errors
+/// As [`warn_once`].
+pub fn warn_of(text: &str) -> Result<()> {
     let report = Report {
         sqlstate: encode("01000"),
         message: palloc_text(text),

@@ -101,6 +101,14 @@ pub fn require(queue: &QueueName, needs: &Needs) -> Result<()> {
     }
 }
 
+/// Whether the queue's tables have been dropped.
+///
+/// # Errors
+/// As [`check`].
+pub fn is_gone(queue: &QueueName) -> Result<bool> {
+    Ok(check(queue.as_str())?.tables[T].is_none())
+}
+
 /// Whether changing a task or a run of the queue may fail for what its owner has added.
 ///
 /// # Errors

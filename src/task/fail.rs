@@ -218,6 +218,7 @@ fn settle(
         last: next.is_none(),
         cancelled: verdict == Verdict::Cancel,
         followed: row.need(10)?,
+        ended_at: None,
     }))
 }
 

@@ -4,7 +4,7 @@
 //! ordinary verbs refuse it therefore, and these move it, once their caller has done so.
 
 use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::{complete, direct, fail};
 use crate::error::Result;
@@ -34,6 +34,8 @@ pub struct Attempt {
     pub cancelled: bool,
     /// Whether steps follow the task.
     pub followed: bool,
+    /// When its lease, or its time, ended; none for one that its worker has failed.
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Attempt {
@@ -75,6 +77,9 @@ pub struct Task {
     pub attempts: i32,
     pub is_followed: bool,
     pub workflow_run: Option<uuid::Uuid>,
+    /// Whether the run is a worker's, and when its attempt runs out of time.
+    pub is_running: bool,
+    pub attempt_ends_at: Option<Timestamp>,
 }
 
 /// The task of a run, read without a statement; none in it when there is no such run, and none at
@@ -101,12 +106,15 @@ fn direct_task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Opt
             attempts: tasks.need(tasks::ATTEMPTS)?,
             is_followed: tasks.get(tasks::WORKFLOW_STEP)? == Some(true),
             workflow_run: tasks.get(tasks::WORKFLOW_RUN_ID)?,
+            is_running: runs.need::<String>(runs::STATE)? == "running",
+            attempt_ends_at: runs.get(runs::ATTEMPT_ENDS_AT)?,
         })))
     })
 }
 
 static TASK: Statement = Statement::new(
-    "select t.task_id, t.attempts, t.workflow_step is true, t.workflow_run_id
+    "select t.task_id, t.attempts, t.workflow_step is true, t.workflow_run_id,
+            r.state = 'running', r.attempt_ends_at
        from {r} r join {t} t on t.task_id = r.task_id
       where r.run_id = $1",
 );
@@ -125,6 +133,8 @@ pub fn task_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option
         attempts: row.need(1)?,
         is_followed: row.need(2)?,
         workflow_run: row.get(3)?,
+        is_running: row.need(4)?,
+        attempt_ends_at: row.get(5)?,
     }))
 }
 
@@ -139,6 +149,25 @@ pub fn complete(
     payload: Option<Jsonb>,
 ) -> Result<bool> {
     complete::any(session, queue, run, payload)
+}
+
+static RUNNING: Statement =
+    Statement::new("select from {r} where run_id = $1 and state = 'running'");
+
+/// Whether a run is a worker's.
+///
+/// # Errors
+/// Postgres's own.
+pub fn is_running(session: &Session, queue: &QueueName, run: Uuid) -> Result<bool> {
+    Ok(!session.run(&RUNNING, queue, params![run])?.is_empty())
+}
+
+/// Fails a run whose attempt has run out of time, when no claim has yet.
+///
+/// # Errors
+/// Postgres's own.
+pub fn overrun(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Attempt>> {
+    fail::overrun(session, queue, run)
 }
 
 /// Fails a running or sleeping run; none when it is neither.
@@ -156,17 +185,21 @@ pub fn fail(
 }
 
 static FOLLOWED: Statement = Statement::new(
-    "select r.run_id
+    "select r.run_id, t.workflow_run_id
        from unnest($1) as given (run_id)
        join {r} r on r.run_id = given.run_id
        join {t} t on t.task_id = r.task_id
       where t.workflow_step",
 );
 
-/// Those of the runs whose tasks are followed.
-pub fn among(session: &Session, queue: &QueueName, runs: &[Uuid]) -> Result<HashSet<Uuid>> {
+/// Those of the runs whose tasks are followed, with the workflow runs that these belong to.
+pub fn among(
+    session: &Session,
+    queue: &QueueName,
+    runs: &[Uuid],
+) -> Result<HashMap<Uuid, Option<uuid::Uuid>>> {
     let rows = session.run(&FOLLOWED, queue, params![runs.to_vec()])?;
-    rows.into_iter().map(|row| row.need(0)).collect()
+    rows.into_iter().map(|row| Ok((row.need(0)?, row.get(1)?))).collect()
 }
 
 /// Whether a run's attempt ran out of its time and its worker is to be left alone about it.

@@ -297,6 +297,7 @@ struct Ended {
     waits: bool,
     /// Whether its task is gone.
     is_lost: bool,
+    at: Timestamp,
 }
 
 impl Past<'_> {
@@ -318,9 +319,8 @@ impl Past<'_> {
             let values = params![session.now(), limit, since, over.clone()];
             let mut listed = Vec::new();
             for row in session.run(self.list, self.queue, values)? {
-                let (run, is_open, waits, is_lost) =
-                    (row.need(0)?, row.get(1)?, row.need(2)?, row.need(3)?);
-                listed.push(Ended { run, is_open, waits, is_lost });
+                let (run, is_open, waits) = (row.need(0)?, row.get(1)?, row.need(2)?);
+                listed.push(Ended { run, is_open, waits, is_lost: row.need(3)?, at: row.need(4)? });
             }
             let outcomes =
                 stuck::each(session, self.queue, &listed, |ended| self.end(session, ended))?;
@@ -331,7 +331,8 @@ impl Past<'_> {
                         budget.work_off(1);
                         met.done(&stuck, ended.run);
                         let attempt = attempt.filter(|attempt| attempt.followed);
-                        swept.attempts.extend(attempt);
+                        let ended_at = Some(ended.at);
+                        swept.attempts.extend(attempt.map(|one| Attempt { ended_at, ..one }));
                         continue;
                     }
                     Ok(None) => {}

@@ -273,6 +273,32 @@ pub struct Prober {
     pub step: StepKey,
 }
 
+/// Something that happens to a breaker. Events of one call are applied when it has taken all else,
+/// so that counts are exact and calls take breakers in one order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerEvent {
+    pub who: Prober,
+    pub at: Timestamp,
+    pub kind: BreakerEventKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BreakerEventKind {
+    /// A step is about to spawn its task.
+    Asked,
+    Succeeded {
+        success_threshold: u32,
+    },
+    /// `counts`: with an error that the policy counts; `isolation` in seconds.
+    Failed {
+        counts: bool,
+        failure_threshold: u32,
+        isolation: f64,
+    },
+    /// The step's task will not tell.
+    Released,
+}
+
 /// Bounds that keep any document from holding a backend or its memory.
 pub mod limits {
     /// Levels of child runs below a root.

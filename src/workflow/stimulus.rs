@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::json::Json;
 use super::records::{
-    BreakerRec, ItemsRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerKind,
+    BreakerEvent, ItemsRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerKind,
     TimerRec, ValueRec,
 };
 use crate::time::Timestamp;
@@ -108,7 +108,8 @@ pub struct Changes {
     pub steps: Vec<StepRec>,
     /// Entries to put, in order: a later one of the same context and key replaces an earlier.
     pub values: Vec<ValueRec>,
-    pub breakers: Vec<(String, BreakerRec)>,
+    /// What breakers are told, by node id, in order.
+    pub breakers: Vec<(String, BreakerEvent)>,
     /// Items that are to get instances later, those of which some have got theirs, by their first,
     /// and loops that have ended, whose items are not needed any longer.
     pub items: Vec<ItemsRec>,

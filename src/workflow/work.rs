@@ -1,7 +1,9 @@
 //! What workers and their like do to tasks: the ordinary way first, and where steps of an executed
 //! workflow run follow a task, with the run moved on in the same transaction.
 
-use super::driver::{due, events, followed, inbox, turn};
+use std::collections::HashMap;
+
+use super::driver::{self, Shared, due, events, followed, inbox, turn};
 use crate::error::Result;
 use crate::event::emit;
 use crate::pg::{Jsonb, Session, Timestamp, Uuid};
@@ -41,12 +43,24 @@ pub fn complete(
     run: Uuid,
     payload: Option<Jsonb>,
 ) -> Result<()> {
-    if task::followed::is_expected(run) && followed::complete(session, queue, run, payload)? {
+    complete_one(session, queue, run, payload, None)
+}
+
+/// As [`complete`]; what is `shared` with other calls is left to the last.
+fn complete_one(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    payload: Option<Jsonb>,
+    shared: Option<&Shared>,
+) -> Result<()> {
+    let step = || followed::complete(session, queue, run, payload, shared);
+    if task::followed::is_expected(run) && step()? {
         return Ok(());
     }
     match complete::run(session, queue, run, payload)? {
         Outcome::Done => Ok(()),
-        Outcome::Refused => match followed::complete(session, queue, run, payload)? {
+        Outcome::Refused => match step()? {
             true => Ok(()),
             false => Err(lease::refusal(session, queue, run)?),
         },
@@ -74,16 +88,31 @@ pub fn complete_many(
         }
         return Ok(());
     }
-    // The roots of trees come before runs, and those in one order.
-    let mut places: Vec<usize> = (0..runs.len()).collect();
-    places.sort_by_key(|index| *runs[*index].as_bytes());
-    let (steps, ordinary): (Vec<usize>, Vec<usize>) =
-        places.into_iter().partition(|index| followed.contains(&runs[*index]));
-    for index in steps.into_iter().chain(ordinary) {
+    in_order(session, queue, runs, followed, |index, shared| {
         let payload = payloads.get(index).copied().flatten();
-        complete(session, queue, runs[index], payload).map_err(|e| e.at(batch::RUNS, index))?;
+        complete_one(session, queue, runs[index], payload, shared)
+    })
+}
+
+/// Does something to many runs. All trees are taken before runs, and both in one order, then the
+/// runs that steps follow come, then the others; breakers come last.
+fn in_order(
+    session: &Session,
+    queue: &QueueName,
+    runs: &[Uuid],
+    followed: HashMap<Uuid, Option<uuid::Uuid>>,
+    mut work: impl FnMut(usize, Option<&Shared>) -> Result<()>,
+) -> Result<()> {
+    let mut places: Vec<usize> = (0..runs.len()).collect();
+    places.sort_by_key(|index| (!followed.contains_key(&runs[*index]), *runs[*index].as_bytes()));
+    if !followed.is_empty() {
+        followed::take_all(session, queue, followed.into_values().collect())?;
     }
-    Ok(())
+    let shared = Shared::default();
+    for index in places {
+        work(index, Some(&shared)).map_err(|error| error.at(batch::RUNS, index))?;
+    }
+    driver::finish_later(session, &shared)
 }
 
 /// As [`fail`] for many runs, each error with its element's place.
@@ -99,15 +128,10 @@ pub fn fail_many(
 ) -> Result<()> {
     batch::check_distinct(runs)?;
     let followed = task::followed::among(session, queue, runs)?;
-    // The roots of trees come before runs, and both in one order.
-    let mut places: Vec<usize> = (0..runs.len()).collect();
-    places.sort_by_key(|index| (!followed.contains(&runs[*index]), *runs[*index].as_bytes()));
-    for index in places {
+    in_order(session, queue, runs, followed, |index, shared| {
         let reason = reasons.get(index).copied().flatten();
-        fail(session, queue, runs[index], reason, retry_at)
-            .map_err(|error| error.at(batch::RUNS, index))?;
-    }
-    Ok(())
+        fail_one(session, queue, runs[index], (reason, retry_at), shared)
+    })
 }
 
 /// Fails a run that is running or sleeping.
@@ -121,10 +145,21 @@ pub fn fail(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<()> {
+    fail_one(session, queue, run, (reason, retry_at), None)
+}
+
+/// As [`fail`]; what is `shared` with other calls is left to the last.
+fn fail_one(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    (reason, retry_at): (Option<Jsonb>, Option<Timestamp>),
+    shared: Option<&Shared>,
+) -> Result<()> {
     match fail::run(session, queue, run, reason, retry_at)? {
         Outcome::Done => Ok(()),
         Outcome::Joined(task) => tell(session, queue, vec![task]),
-        Outcome::Refused => followed::fail(session, queue, run, reason, retry_at),
+        Outcome::Refused => followed::fail(session, queue, run, (reason, retry_at), shared),
     }
 }
 
@@ -178,6 +213,6 @@ pub fn emit(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> R
 
 /// Tells the steps that follow tasks which have ended otherwise than by their own tree.
 pub fn tell(session: &Session, queue: &QueueName, tasks: Vec<Uuid>) -> Result<()> {
-    let roots = inbox::put_ended(session, queue, tasks, None)?;
+    let roots = inbox::put_ended(session, queue, tasks, None, session.now())?;
     turn::try_roots(session, roots)
 }

@@ -1,12 +1,32 @@
 //! Circuit breakers (HIGHWAY 9.3): closed, open for a while, then half-open with one attempt at a
-//! time. Each function is given the breaker and says what becomes of it.
+//! time. An event says what becomes of one.
 
 use crate::time::Timestamp;
 use crate::workflow::program::BreakerPolicy;
-use crate::workflow::records::{BreakerRec, Prober};
+use crate::workflow::records::{BreakerEvent, BreakerEventKind, BreakerRec, Prober};
 
-/// Whether a step may spawn its task; in a half-open breaker it becomes the one that probes.
-pub fn admit(breaker: &mut BreakerRec, who: Prober, now: Timestamp) -> bool {
+/// Applies an event. Returns whether a step that asks may spawn its task.
+pub fn apply(breaker: &mut BreakerRec, event: &BreakerEvent) -> bool {
+    let BreakerEvent { who, at, kind } = *event;
+    match kind {
+        BreakerEventKind::Asked => return admit(breaker, who, at),
+        BreakerEventKind::Succeeded { success_threshold } => {
+            succeeded(breaker, success_threshold, who, at);
+        }
+        BreakerEventKind::Failed { counts, failure_threshold, isolation } => {
+            let reopens = answers(breaker, who, at);
+            release(breaker, who);
+            if counts {
+                failed(breaker, failure_threshold, isolation, reopens, at);
+            }
+        }
+        BreakerEventKind::Released => release(breaker, who),
+    }
+    true
+}
+
+/// In a half-open breaker the step that may spawn becomes the one that probes.
+fn admit(breaker: &mut BreakerRec, who: Prober, now: Timestamp) -> bool {
     match breaker.open_until {
         None => true,
         Some(until) if now < until || breaker.probing => false,
@@ -18,47 +38,34 @@ pub fn admit(breaker: &mut BreakerRec, who: Prober, now: Timestamp) -> bool {
     }
 }
 
-/// An attempt succeeded.
-pub fn succeeded(breaker: &mut BreakerRec, policy: &BreakerPolicy, who: Prober, now: Timestamp) {
+fn succeeded(breaker: &mut BreakerRec, threshold: u32, who: Prober, now: Timestamp) {
     if breaker.open_until.is_none() {
         breaker.failures = 0;
     } else if answers(breaker, who, now) {
         release(breaker, who);
         breaker.successes += 1;
-        if breaker.successes >= policy.success_threshold {
+        if breaker.successes >= threshold {
             *breaker = BreakerRec::default();
         }
     }
 }
 
-/// An attempt failed with an error of this name.
-pub fn failed(
-    breaker: &mut BreakerRec,
-    policy: &BreakerPolicy,
-    error: &str,
-    who: Prober,
-    now: Timestamp,
-) {
-    let counted = counts(policy, error);
-    let reopens = answers(breaker, who, now);
-    release(breaker, who);
-    if !counted {
-        return;
-    }
+/// `reopens`: the attempt says something about a half-open breaker.
+fn failed(breaker: &mut BreakerRec, threshold: u32, isolation: f64, reopens: bool, now: Timestamp) {
     if breaker.open_until.is_none() {
         breaker.failures += 1;
-        if breaker.failures < policy.failure_threshold {
+        if breaker.failures < threshold {
             return;
         }
     } else if !reopens {
         return;
     }
-    let open_until = Some(now.plus_seconds(policy.isolation));
+    let open_until = Some(now.plus_seconds(isolation));
     *breaker = BreakerRec { open_until, ..BreakerRec::default() };
 }
 
 /// Lets another attempt probe if this step's was the one.
-pub fn release(breaker: &mut BreakerRec, who: Prober) {
+fn release(breaker: &mut BreakerRec, who: Prober) {
     if breaker.prober == Some(who) {
         breaker.probing = false;
         breaker.prober = None;
@@ -72,7 +79,8 @@ fn answers(breaker: &BreakerRec, who: Prober, now: Timestamp) -> bool {
     half_open && (!breaker.probing || breaker.prober == Some(who))
 }
 
-fn counts(policy: &BreakerPolicy, error: &str) -> bool {
+/// Whether a policy counts an error of this name.
+pub fn counts(policy: &BreakerPolicy, error: &str) -> bool {
     let names = |list: &Option<Vec<String>>| {
         list.as_ref().map(|names| names.iter().any(|name| name == error))
     };

@@ -8,12 +8,13 @@ use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::program::{DeadlineAction, NodeIx, Role, ScopeIx, ScopeKind};
-use crate::workflow::records::{Prober, RunStatus, ScopeId, ScopePhase, StepKey, StepRec};
+use crate::workflow::records::{
+    BreakerEventKind, RunStatus, ScopeId, ScopePhase, StepKey, StepRec,
+};
 use crate::workflow::step_state::{Outcome, StepState};
 use crate::workflow::stimulus::{Command, Work};
 
 use super::Transition;
-use super::breaker;
 use super::finish::End;
 use super::locate::Place;
 
@@ -165,8 +166,7 @@ impl Transition<'_> {
 
     /// Lets another probe the breaker when the step's task will not tell.
     pub fn release_breaker(&mut self, key: StepKey) -> Result<()> {
-        let who = Prober { run: self.run.id, step: key };
-        self.with_breaker(key, |breaker, _, _| breaker::release(breaker, who))
+        self.tell_breaker(key, |_| BreakerEventKind::Released).map(drop)
     }
 
     /// Tells those outside a container that depend on nodes inside, when the container ends

@@ -32,13 +32,15 @@ use crate::time::Timestamp;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
 use crate::workflow::records::{
-    BreakerRec, ItemsRec, Moment, RunRec, RunStatus, ScopeId, ScopePhase, StepKey, limits,
+    BreakerEvent, BreakerRec, ItemsRec, Moment, RunRec, RunStatus, ScopeId, ScopePhase, StepKey,
+    limits,
 };
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::{Changes, Command, Stimulus, Work};
 use view::View;
 
+pub use breaker::apply as apply_breaker;
 pub use loops::takes_items;
 
 /// Applies a stimulus to a run and everything that follows from it.
@@ -108,7 +110,9 @@ struct Transition<'a> {
     commands: Vec<Option<Command>>,
     /// Where the commands are that a step's end may retract.
     retractable: HashMap<StepKey, Vec<usize>>,
+    /// Breakers as the transition leaves them, and what it has told them.
     breakers: BTreeMap<String, BreakerRec>,
+    breaker_events: Vec<(String, BreakerEvent)>,
     /// The step whose timer the stimulus is.
     fired: Option<StepKey>,
 }
@@ -134,6 +138,7 @@ impl<'a> Transition<'a> {
             commands: Vec::new(),
             retractable: HashMap::new(),
             breakers: BTreeMap::new(),
+            breaker_events: Vec::new(),
             fired: None,
         }
     }
@@ -248,7 +253,7 @@ impl<'a> Transition<'a> {
             new_scopes_from: made.then_some(self.first_new_scope),
             steps: dirty.steps,
             values: dirty.values,
-            breakers: self.breakers.into_iter().collect(),
+            breakers: self.breaker_events,
             items: self.items,
             items_taken: self.items_taken,
             items_dropped: self.items_dropped,

@@ -4,13 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::json::MAX_LEVELS;
-use crate::time::Timestamp;
 use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
 use crate::workflow::program::{BreakerPolicy, Node, ScopeIx};
 use crate::workflow::records::{
-    BreakerRec, Prober, RunStatus, ScopePhase, StepKey, TimerKind, TimerRec,
+    BreakerEvent, BreakerEventKind, Prober, RunStatus, ScopePhase, StepKey, TimerKind, TimerRec,
 };
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::{Command, SpawnTask};
@@ -155,37 +154,38 @@ impl Transition<'_> {
     }
 
     fn admit(&mut self, key: StepKey, node: &Node) -> Acting<()> {
-        let who = Prober { run: self.run.id, step: key };
-        let mut admitted = true;
-        self.with_breaker(key, |breaker, _, now| admitted = breaker::admit(breaker, who, now))?;
-        if admitted {
+        if self.tell_breaker(key, |_| BreakerEventKind::Asked)? {
             return Ok(());
         }
         let rule = format!("the circuit breaker of '{}' is open", node.id);
         Err(Halt::Failed(of_step(&node.id, &Failure::circuit_open(rule), Vec::new())))
     }
 
-    /// Applies a change to the breaker of a step's node, when it has one.
-    pub fn with_breaker(
+    /// Tells the breaker of a step's node, when it has one. Returns whether a step that asks may
+    /// spawn its task.
+    pub fn tell_breaker(
         &mut self,
         key: StepKey,
-        change: impl FnOnce(&mut BreakerRec, &BreakerPolicy, Timestamp),
-    ) -> Result<()> {
+        kind: impl FnOnce(&BreakerPolicy) -> BreakerEventKind,
+    ) -> Result<bool> {
         let program = self.program;
         let node = program.node(key.node);
         let Some(policy) = node.breaker.as_ref().filter(|_| node.operator.is_queue_task()) else {
-            return Ok(());
+            return Ok(true);
         };
         let before = match self.breakers.get(&node.id) {
             Some(known) => *known,
             None => self.view.host.breaker(&node.id)?,
         };
+        let who = Prober { run: self.run.id, step: key };
+        let event = BreakerEvent { who, at: self.now(), kind: kind(policy) };
         let mut breaker = before;
-        change(&mut breaker, policy, self.now());
+        let may_spawn = breaker::apply(&mut breaker, &event);
         if breaker != before {
             self.breakers.insert(node.id.clone(), breaker);
+            self.breaker_events.push((node.id.clone(), event));
         }
-        Ok(())
+        Ok(may_spawn)
     }
 
     /// The step's queue task completed, at this attempt counted from 1.
@@ -194,9 +194,8 @@ impl Transition<'_> {
             return Ok(());
         }
         self.view.step_mut(key)?.attempts = attempts;
-        let who = Prober { run: self.run.id, step: key };
-        self.with_breaker(key, |breaker, policy, now| {
-            breaker::succeeded(breaker, policy, who, now);
+        self.tell_breaker(key, |policy| BreakerEventKind::Succeeded {
+            success_threshold: policy.success_threshold,
         })?;
         self.complete_with(key, "the task's result", result)
     }
@@ -212,11 +211,12 @@ impl Transition<'_> {
             return Ok(());
         }
         self.view.step_mut(key)?.attempts = attempts;
-        let who = Prober { run: self.run.id, step: key };
         let reason = &readable(reason);
         let error_name = name(reason.value()?);
-        self.with_breaker(key, |breaker, policy, now| {
-            breaker::failed(breaker, policy, error_name, who, now);
+        self.tell_breaker(key, |policy| BreakerEventKind::Failed {
+            counts: breaker::counts(policy, error_name),
+            failure_threshold: policy.failure_threshold,
+            isolation: policy.isolation,
         })?;
         if !last {
             return Ok(());

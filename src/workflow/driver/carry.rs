@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
 use crate::pg::plan::{Own, Statement};
+use crate::queue::access;
 use crate::task::cancel;
 use crate::task::steps::{self, StepTask};
 use crate::workflow::json::Json;
@@ -83,6 +84,8 @@ fn place(step: Option<StepKey>) -> (i32, i32) {
 pub fn out(drive: &mut Drive, view: &mut View, mut changes: Changes) -> Result<()> {
     let mut orders = Orders::sort(std::mem::take(&mut changes.commands));
     let rest = std::mem::take(&mut changes.rest);
+    let told = std::mem::take(&mut changes.breakers);
+    drive.shared.borrow_mut().breakers.note(&view.program.name, told);
     // In the order of the locks: events, then runs, then tasks.
     let locked = events::lock(drive, view, &orders.emits, &orders.waits)?;
     spawn(drive, view, std::mem::take(&mut orders.spawns), &mut changes)?;
@@ -172,7 +175,8 @@ static OURS: Statement =
 
 /// Cancels those of the tasks that are the run's own and that no other running step follows.
 fn cancel_tasks(drive: &mut Drive, view: &View, mut tasks: Vec<Uuid>) -> Result<()> {
-    if tasks.is_empty() {
+    // With its queue its tasks are gone.
+    if tasks.is_empty() || access::is_gone(&view.queue)? {
         return Ok(());
     }
     let ids = |tasks: &[Uuid]| tasks.iter().copied().map(Some).collect::<Vec<Option<Uuid>>>();

@@ -1,15 +1,15 @@
 //! Timers that have come due, and stimuli that were left, taken up by claims and by advance_timers.
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
 
 use uuid::Uuid;
 
 use super::turn::{Turn, Turned};
-use super::{Drive, admit, followed, rows};
+use super::{Drive, admit, direct, followed, inbox, rows};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
-use crate::pg::{Row, Session};
+use crate::pg::{Row, Session, Timestamp};
 use crate::queue::{QueueName, access, policy};
 use crate::task::budget::Budget;
 use crate::task::stuck::{self, Kind};
@@ -39,7 +39,7 @@ macro_rules! not_stuck {
 }
 
 static DUE: Statement = Statement::new(concat!(
-    "select t.root_run_id, t.workflow_run_id, t.scope, t.node
+    "select t.root_run_id
        from absurd.workflow_timer t
       where t.queue_name = $1 and t.due_at <= $2",
     not_stuck!("t.root_run_id"),
@@ -76,13 +76,84 @@ static AGAIN: Statement = Statement::new(
     "select id from absurd.stuck_work where queue = $1 and kind = 'workflow' and next_try <= $2",
 );
 
+static OF_TREE: Statement = Statement::new(
+    "select workflow_run_id, scope, node, due_at
+       from absurd.workflow_timer
+      where root_run_id = $1 and due_at <= $2
+      order by due_at, scope, node
+      limit $3",
+);
+
 /// The key of a timer.
 type Timer = (Uuid, i32, i32);
 
-/// Trees that have something to go on with, each with its due timers, if any. Those whose timers
-/// are due and those for which stimuli were left take turns, each kind in the order of time.
+/// What a call does about the due timers of its tree.
+pub struct Timers {
+    /// Whether all are to fire, not only those that were due before what was left for the tree.
+    pub settles: bool,
+    /// How many have fired, and at most may.
+    pub fired: i32,
+    pub limit: i32,
+    /// Those that are due and have not fired, in the order of time; none until they were looked
+    /// for.
+    left: Option<VecDeque<(Timestamp, Timer)>>,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { settles: false, fired: 0, limit: i32::MAX, left: None }
+    }
+}
+
+/// When the first timer of the call's tree was due that has not fired; none when none is.
+///
+/// # Errors
+/// Postgres's own.
+pub fn next(drive: &mut Drive) -> Result<Option<Timestamp>> {
+    if let Some(left) = &drive.timers.left {
+        return Ok(left.front().map(|(at, _)| *at));
+    }
+    let mut left = VecDeque::new();
+    if direct::has_due(drive.session, drive.root)? != Some(false) {
+        let values = params![drive.root, drive.session.now(), PAGE];
+        for row in drive.session.run(&OF_TREE, &Own, values)? {
+            left.push_back((row.need(3)?, (row.need(0)?, row.need(1)?, row.need(2)?)));
+        }
+    }
+    let first = left.front().map(|(at, _)| *at);
+    drive.timers.left = Some(left);
+    Ok(first)
+}
+
+/// Fires the next due timers of the call's tree: those of one instant, or in a call that settles
+/// the tree and finds nothing left for it some more. False when the call may fire no more.
+///
+/// # Errors
+/// As [`Drive::finish`].
+pub fn fire(drive: &mut Drive) -> Result<bool> {
+    let room = drive.timers.limit.saturating_sub(drive.timers.fired);
+    if room <= 0 {
+        return Ok(false);
+    }
+    let most = match inbox::has_any(drive)? {
+        true => 1,
+        false => FIRED.min(usize::try_from(room).unwrap_or_default()),
+    };
+    let Some(left) = &mut drive.timers.left else { return Ok(false) };
+    let timers: Vec<Timer> = left.drain(..most.min(left.len())).map(|(_, timer)| timer).collect();
+    if left.is_empty() {
+        // There may be more than one look finds, and what has fired may have set others.
+        drive.timers.left = None;
+    }
+    drive.count(timers.len());
+    drive.timers.fired += fire_at_once(drive, &timers)?;
+    Ok(true)
+}
+
+/// Trees that have something to go on with. Those whose timers are due and those for which stimuli
+/// were left take turns, each kind in the order of time.
 struct Due {
-    roots: Vec<(Uuid, Vec<Timer>)>,
+    roots: Vec<Uuid>,
     /// Whether there may be more.
     is_full: bool,
 }
@@ -101,55 +172,20 @@ fn due(
     };
     let (timers, left) = (ask(&DUE)?, ask(&LEFT)?);
     let is_full = timers.len().max(left.len()) >= usize::try_from(limit).unwrap_or_default();
-    let (mut of_timers, mut of_stimuli) = (Vec::new(), Vec::new());
-    let mut keys: HashMap<Uuid, Vec<Timer>> = HashMap::new();
-    for row in timers {
-        let root: Uuid = row.need(0)?;
-        let of_root = keys.entry(root).or_insert_with(|| {
-            of_timers.push(root);
-            Vec::new()
-        });
-        of_root.push((row.need(1)?, row.need(2)?, row.need(3)?));
-    }
-    for row in left {
-        of_stimuli.push(row.need(0)?);
-    }
-    let mut roots = Vec::new();
-    let (mut timers, mut stimuli) = (of_timers.into_iter(), of_stimuli.into_iter());
-    let mut seen = std::collections::HashSet::new();
+    let (mut roots, mut seen) = (Vec::new(), HashSet::new());
+    let (mut timers, mut left) = (timers.into_iter(), left.into_iter());
     loop {
-        let turn = [timers.next(), stimuli.next()];
-        if turn == [None, None] {
+        let turn = [timers.next(), left.next()];
+        if turn.iter().all(Option::is_none) {
             return Ok(Due { roots, is_full });
         }
-        for root in turn.into_iter().flatten().filter(|root| seen.insert(*root)) {
-            roots.push((root, keys.remove(&root).unwrap_or_default()));
+        for row in turn.into_iter().flatten() {
+            let root: Uuid = row.need(0)?;
+            if seen.insert(root) {
+                roots.push(root);
+            }
         }
     }
-}
-
-/// Fires those timers of a held tree that are still set and due; returns how many. What was left
-/// for the tree comes first: an event that arrived in time ends a wait whose time has run out
-/// since.
-fn fire(drive: &mut Drive, timers: &[Timer]) -> Result<i32> {
-    if timers.is_empty() {
-        return Ok(0);
-    }
-    drive.work_off()?;
-    if drive.is_cut {
-        return Ok(0);
-    }
-    let Some(budget) = drive.budget else { return fire_at_once(drive, timers) };
-    let mut count = 0;
-    for some in timers.chunks(FIRED) {
-        count += fire_at_once(drive, some)?;
-        budget.work_off(some.len());
-        drive.work_off()?;
-        if budget.is_spent() {
-            break;
-        }
-    }
-    Ok(count)
 }
 
 fn fire_at_once(drive: &mut Drive, timers: &[Timer]) -> Result<i32> {
@@ -191,12 +227,12 @@ pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result
     let (mut over, mut is_first) = (Vec::new(), true);
     loop {
         let Due { roots, is_full } = due(session, queue, PAGE, &caller, &over)?;
-        for (root, timers) in roots {
+        for root in roots {
             if !is_first && budget.is_spent() {
                 return Ok(());
             }
             let turn = Turn { session, root, queue: Some(queue), budget: Some(budget) };
-            let turned = turn.try_take(|drive| fire(drive, &timers).map(drop))?;
+            let turned = turn.try_take(|drive| drive.settle().map(drop))?;
             if turned == Turned::Done {
                 again.succeeded(session, queue, root)?;
             }
@@ -290,10 +326,11 @@ fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool
         // A timer may set another that is due at once.
         while fired < limit {
             let mut progress = false;
-            for (root, timers) in due(session, queue, limit - fired, &caller, &[])?.roots {
+            for root in due(session, queue, limit - fired, &caller, &[])?.roots {
                 let mut count = 0;
                 let first = |drive: &mut Drive| {
-                    count = fire(drive, &timers)?;
+                    drive.timers.limit = limit - fired;
+                    count = drive.settle()?;
                     Ok(())
                 };
                 let turn = Turn { session, root, queue: Some(queue), budget: None };

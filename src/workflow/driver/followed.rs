@@ -4,12 +4,12 @@
 use uuid::Uuid;
 
 use super::view::View;
-use super::{Drive, direct, inbox, load, lock, rows, turn};
+use super::{Drive, Shared, direct, due, inbox, load, lock, rows, turn};
 use crate::error::{Error, Result};
 use crate::json::MAX_LEVELS;
 use crate::params;
 use crate::pg::plan::{Own, Statement};
-use crate::pg::{Jsonb, Session, Timestamp};
+use crate::pg::{Jsonb, Session, Timestamp, ereport};
 use crate::queue::QueueName;
 use crate::task::followed::{self as task, Attempt};
 use crate::task::{cancel, lease};
@@ -21,6 +21,9 @@ use crate::workflow::stimulus::Stimulus;
 struct Held<'s> {
     task: crate::pg::Uuid,
     attempts: i32,
+    /// Whether the run that the call is about was a worker's when the call began.
+    was_running: bool,
+    attempt_ends_at: Option<Timestamp>,
     drive: Option<Drive<'s>>,
 }
 
@@ -29,11 +32,13 @@ fn take<'s>(
     session: &'s Session,
     queue: &QueueName,
     run: crate::pg::Uuid,
+    shared: Option<&Shared>,
 ) -> Result<Option<Held<'s>>> {
     let found = task::task_of(session, queue, run)?;
     let Some(task) = found.filter(|task| task.is_followed) else { return Ok(None) };
-    let drive = drive(session, queue, task.workflow_run)?;
-    Ok(Some(Held { task: task.id, attempts: task.attempts, drive }))
+    let drive = drive(session, queue, task.workflow_run)?.map(|drive| drive.sharing(shared));
+    let task::Task { id, attempts, is_running, attempt_ends_at, .. } = task;
+    Ok(Some(Held { task: id, attempts, was_running: is_running, attempt_ends_at, drive }))
 }
 
 /// The tree of a workflow run that works in the queue, taken. A row of a queue's table may name any
@@ -52,6 +57,48 @@ fn drive<'s>(
 }
 
 impl Held<'_> {
+    /// What a worker tells comes after all that was due before, whoever looks (HIGHWAY 14.5).
+    /// Returns the held tree to go on with; none when the worker has come too late, which a WARNING
+    /// tells it: an error would undo what has come to pass.
+    fn in_time(
+        mut self,
+        session: &Session,
+        queue: &QueueName,
+        run: crate::pg::Uuid,
+    ) -> Result<Option<Self>> {
+        if !self.was_running {
+            return Ok(Some(self));
+        }
+        let over = self.attempt_ends_at.filter(|at| *at <= session.now());
+        let due = self.drive.as_mut().map(due::next).transpose()?.flatten();
+        let mut fired = 0;
+        if due.is_some_and(|due| over.is_none_or(|over| due <= over)) {
+            fired = self.drive.as_mut().map_or(Ok(0), Drive::settle)?;
+        }
+        let attempt = match over {
+            Some(_) => task::overrun(session, queue, run)?,
+            None => None,
+        };
+        if let Some(attempt) = attempt {
+            let attempt = Attempt { ended_at: over, ..attempt };
+            self.tell(
+                session,
+                queue,
+                |step| failed(step, &attempt),
+                |root| put(session, queue, &attempt, root),
+            )?;
+        } else if fired > 0 && !task::is_running(session, queue, run)? {
+            if let Some(drive) = self.drive {
+                drive.finish()?;
+            }
+        } else {
+            return Ok(Some(self));
+        }
+        let what = "came too late: a deadline, or the time of a step or an attempt, had passed";
+        ereport::warn_of(&format!("what was told of run \"{run}\" {what}"))?;
+        Ok(None)
+    }
+
     /// Tells the steps of the held tree what `stimulus` makes of it, and those of other trees by
     /// `others`, which is given the held root; then everything goes on.
     fn tell(
@@ -79,7 +126,26 @@ impl Held<'_> {
     }
 }
 
-/// Completes a run whose task steps follow, and moves their runs on. False when none do.
+static ROOTS: Statement = Statement::new(
+    "select workflow_run_id
+       from absurd.workflow_execution
+      where workflow_run_id in (
+            select root_run_id from absurd.workflow_execution
+             where workflow_run_id = any ($1) and queue_name = $2)
+      order by workflow_run_id
+        for no key update",
+);
+
+/// Takes the trees of some workflow runs of a queue, in one order.
+///
+/// # Errors
+/// 40001 as for one of them.
+pub fn take_all(session: &Session, queue: &QueueName, runs: Vec<Option<Uuid>>) -> Result<()> {
+    session.run(&ROOTS, &Own, params![runs, queue.as_str()]).map(drop)
+}
+
+/// Completes a run whose task steps follow, and moves their runs on. False when none do. What is
+/// `shared` with calls for other trees is left to the last.
 ///
 /// # Errors
 /// As complete_run for any task; 22023 for a payload of more than `MAX_LEVELS` levels.
@@ -88,10 +154,12 @@ pub fn complete(
     queue: &QueueName,
     run: crate::pg::Uuid,
     payload: Option<Jsonb>,
+    shared: Option<&Shared>,
 ) -> Result<bool> {
-    let Some(held) = take(session, queue, run)? else { return Ok(false) };
+    let Some(held) = take(session, queue, run, shared)? else { return Ok(false) };
     let result = payload.map_or_else(Json::null, rows::of_jsonb);
     result.check("p_state, the result of a workflow's step,", MAX_LEVELS)?;
+    let Some(held) = held.in_time(session, queue, run)? else { return Ok(true) };
     if !task::complete(session, queue, run, payload)? {
         return late(session, queue, run).map(|()| true);
     }
@@ -100,7 +168,7 @@ pub fn complete(
         session,
         queue,
         |step| Stimulus::TaskCompleted { step, result: result.clone(), attempts },
-        |root| inbox::put_ended(session, queue, ended, root),
+        |root| inbox::put_ended(session, queue, ended, root, session.now()),
     )?;
     Ok(true)
 }
@@ -113,15 +181,16 @@ pub fn fail(
     session: &Session,
     queue: &QueueName,
     run: crate::pg::Uuid,
-    reason: Option<Jsonb>,
-    retry_at: Option<Timestamp>,
+    (reason, retry_at): (Option<Jsonb>, Option<Timestamp>),
+    shared: Option<&Shared>,
 ) -> Result<()> {
-    let Some(held) = take(session, queue, run)? else {
+    let Some(held) = take(session, queue, run, shared)? else {
         return Err(lease::refusal(session, queue, run)?);
     };
     if let Some(reason) = reason {
         rows::of_jsonb(reason).check("p_reason, the error of a workflow's step,", MAX_LEVELS)?;
     }
+    let Some(held) = held.in_time(session, queue, run)? else { return Ok(()) };
     let Some(attempt) = task::fail(session, queue, run, reason, retry_at)? else {
         return late(session, queue, run);
     };
@@ -165,7 +234,10 @@ fn put(
     except: Option<Uuid>,
 ) -> Result<std::collections::BTreeSet<Uuid>> {
     match attempt.last {
-        true => inbox::put_ended(session, queue, vec![attempt.task], except),
+        true => {
+            let at = attempt.ended_at.unwrap_or(session.now());
+            inbox::put_ended(session, queue, vec![attempt.task], except, at)
+        }
         false => inbox::put_attempt(session, queue, attempt, except),
     }
 }
@@ -180,7 +252,7 @@ pub fn swept(
     for attempt in attempts {
         put(session, queue, attempt, None)?;
     }
-    inbox::put_ended(session, queue, ended, None).map(drop)
+    inbox::put_ended(session, queue, ended, None, session.now()).map(drop)
 }
 
 static WORKFLOW_RUN: Statement =
@@ -207,12 +279,12 @@ pub fn cancel(session: &Session, queue: &QueueName, task: crate::pg::Uuid) -> Re
     if cancel::many(session, queue, vec![task])?.count == 0 {
         return Ok(false);
     }
-    let held = Held { task, attempts: 0, drive };
+    let held = Held { task, attempts: 0, was_running: false, attempt_ends_at: None, drive };
     held.tell(
         session,
         queue,
         |step| Stimulus::TaskCancelled { step },
-        |root| inbox::put_ended(session, queue, vec![task], root),
+        |root| inbox::put_ended(session, queue, vec![task], root, session.now()),
     )?;
     Ok(true)
 }

@@ -19,7 +19,7 @@ use crate::params;
 use crate::pg::lock::{self as locks, EventSide};
 use crate::pg::plan::{Own, Statement};
 use crate::pg::row::Rows;
-use crate::pg::{Jsonb, Row, Session};
+use crate::pg::{Jsonb, Row, Session, Timestamp};
 use crate::queue::QueueName;
 use crate::task::followed::Attempt;
 use crate::workflow::bounds::cut;
@@ -36,17 +36,17 @@ const TAKEN_BY_CLAIM: i32 = 16;
 /// The order of arrival is real time, whatever `absurd.fake_now` says.
 static PUT: Statement = Statement::new(
     "insert into absurd.workflow_stimulus
-         (stimulus_id, arrived_at, workflow_run_id, root_run_id, queue_name, kind, scope, node,
-          payload)
-     values (gen_random_uuid(), clock_timestamp(), $1, $2, $3, $4, $5, $6, $7::jsonb)",
+         (stimulus_id, arrived_at, happened_at, workflow_run_id, root_run_id, queue_name, kind,
+          scope, node, payload)
+     values (gen_random_uuid(), clock_timestamp(), $8, $1, $2, $3, $4, $5, $6, $7::jsonb)",
 );
 /// Tells the steps that wait for an event.
 static PUT_EVENT: Statement = Statement::new(
     "insert into absurd.workflow_stimulus
-         (stimulus_id, arrived_at, workflow_run_id, root_run_id, queue_name, kind, scope, node,
-          payload)
-     select gen_random_uuid(), clock_timestamp(), w.workflow_run_id, w.root_run_id, w.queue_name,
-            'event', w.scope, w.node, $3
+         (stimulus_id, arrived_at, happened_at, workflow_run_id, root_run_id, queue_name, kind,
+          scope, node, payload)
+     select gen_random_uuid(), clock_timestamp(), $4, w.workflow_run_id, w.root_run_id,
+            w.queue_name, 'event', w.scope, w.node, $3
        from absurd.workflow_wait w
       where w.queue_name = $1 and w.event_name = $2
      returning root_run_id",
@@ -57,10 +57,10 @@ static WAITERS: Statement = Statement::new(
 /// Tells the running steps that follow tasks of a queue, but for those of one tree.
 static PUT_TASKS: Statement = Statement::new(
     "insert into absurd.workflow_stimulus
-         (stimulus_id, arrived_at, workflow_run_id, root_run_id, queue_name, kind, scope, node,
-          payload)
-     select gen_random_uuid(), clock_timestamp(), s.workflow_run_id, e.root_run_id, e.queue_name,
-            $2, s.scope, s.node, $3::jsonb
+         (stimulus_id, arrived_at, happened_at, workflow_run_id, root_run_id, queue_name, kind,
+          scope, node, payload)
+     select gen_random_uuid(), clock_timestamp(), $6, s.workflow_run_id, e.root_run_id,
+            e.queue_name, $2, s.scope, s.node, $3::jsonb
        from unnest($1) task (id)
        join absurd.workflow_step s on s.task_id = task.id and s.state = 'running'
        join absurd.workflow_execution e on e.workflow_run_id = s.workflow_run_id
@@ -72,7 +72,7 @@ static TAKE: Statement = Statement::new(
         delete from absurd.workflow_stimulus
          where stimulus_id in (
                select stimulus_id from absurd.workflow_stimulus
-                where root_run_id = $1
+                where root_run_id = $1 and happened_at < $3
                 order by arrived_at, stimulus_id
                 limit $2)
         returning *
@@ -85,7 +85,8 @@ static TAKE: Statement = Statement::new(
 fn put(drive: &Drive, view: &View, kind: &str, step: Option<StepKey>, payload: &str) -> Result<()> {
     let run = &view.run;
     let (scope, node) = (step.map(|key| int(key.scope.0)), step.map(|key| int(key.node.0)));
-    let values = params![run.id, run.root, run.queue.as_str(), kind, scope, node, payload];
+    let now = drive.session.now();
+    let values = params![run.id, run.root, run.queue.as_str(), kind, scope, node, payload, now];
     drive.session.run(&PUT, &Own, values)?;
     Ok(())
 }
@@ -119,7 +120,8 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
     let view = drive.view(run)?;
     let (id, root, queue) = (view.run.id, view.run.root, view.run.queue.clone());
     let none: Option<i32> = None;
-    let values = params![id, root, queue.as_str(), "continue", none, none, payload.as_str()];
+    let now = drive.session.now();
+    let values = params![id, root, queue.as_str(), "continue", none, none, payload.as_str(), now];
     drive.session.run(&PUT, &Own, values)?;
     Ok(())
 }
@@ -127,7 +129,8 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
 /// Tells the oldest run that waits for a slot to look whether there is one.
 pub fn put_admit(session: &Session, run: Uuid, queue: &str) -> Result<()> {
     let none: Option<i32> = None;
-    session.run(&PUT, &Own, params![run, run, queue, "admit", none, none, "null"])?;
+    let values = params![run, run, queue, "admit", none, none, "null", session.now()];
+    session.run(&PUT, &Own, values)?;
     Ok(())
 }
 
@@ -148,20 +151,23 @@ pub fn put_event(
             });
         }
     }
-    roots(session.run(&PUT_EVENT, &Own, params![queue.as_str(), name, payload])?)
+    let values = params![queue.as_str(), name, payload, session.now()];
+    roots(session.run(&PUT_EVENT, &Own, values)?)
 }
 
-/// Tells the steps that follow tasks which have ended, but for those of the tree `except`.
+/// Tells the steps that follow tasks which ended at an instant, but for those of the tree `except`.
 pub fn put_ended(
     session: &Session,
     queue: &QueueName,
     tasks: Vec<crate::pg::Uuid>,
     except: Option<Uuid>,
+    at: Timestamp,
 ) -> Result<BTreeSet<Uuid>> {
     if tasks.is_empty() {
         return Ok(BTreeSet::new());
     }
-    roots(session.run(&PUT_TASKS, &Own, params![tasks, "task", "null", except, queue.as_str()])?)
+    let values = params![tasks, "task", "null", except, queue.as_str(), at];
+    roots(session.run(&PUT_TASKS, &Own, values)?)
 }
 
 /// Tells the steps that follow a task that an attempt at it failed and another follows.
@@ -173,7 +179,9 @@ pub fn put_attempt(
 ) -> Result<BTreeSet<Uuid>> {
     let payload =
         format!(r#"{{"error":{},"attempts":{}}}"#, attempt.reason_text(), attempt.attempt);
-    let values = params![vec![attempt.task], "attempt", payload.as_str(), except, queue.as_str()];
+    let at = attempt.ended_at.unwrap_or(session.now());
+    let values =
+        params![vec![attempt.task], "attempt", payload.as_str(), except, queue.as_str(), at];
     roots(session.run(&PUT_TASKS, &Own, values)?)
 }
 
@@ -181,13 +189,23 @@ fn roots(rows: Rows) -> Result<BTreeSet<Uuid>> {
     rows.into_iter().map(|row| row.need(0)).collect()
 }
 
-/// Takes up what has been left for the call's tree; says whether there was anything.
-pub fn take(drive: &mut Drive) -> Result<bool> {
-    if direct::has_stimuli(drive.session, drive.root)? == Some(false) {
-        return Ok(false);
+static ANY: Statement =
+    Statement::new("select from absurd.workflow_stimulus where root_run_id = $1 limit 1");
+
+/// Whether anything has been left for the call's tree.
+pub fn has_any(drive: &Drive) -> Result<bool> {
+    match direct::has_stimuli(drive.session, drive.root)? {
+        Some(has_any) => Ok(has_any),
+        None => Ok(!drive.session.run(&ANY, &Own, params![drive.root])?.is_empty()),
     }
+}
+
+/// Takes up what has been left for the call's tree and happened before an instant; says whether
+/// there was anything.
+pub fn take(drive: &mut Drive, before: Option<Timestamp>) -> Result<bool> {
     let limit = if drive.budget.is_some() { TAKEN_BY_CLAIM } else { TAKEN };
-    let taken = drive.session.run(&TAKE, &Own, params![drive.root, limit])?;
+    let before = before.unwrap_or(Timestamp::INFINITY);
+    let taken = drive.session.run(&TAKE, &Own, params![drive.root, limit, before])?;
     if taken.is_empty() {
         return Ok(false);
     }
@@ -203,9 +221,7 @@ pub fn take(drive: &mut Drive) -> Result<bool> {
         };
         read(drive, run, &kind, step, &row)?;
         // One after the other: what a row means may depend on what the one before has done.
-        while let Some((run, stimulus)) = drive.work.pop_front() {
-            drive.transit(run, stimulus)?;
-        }
+        drive.work_off_own()?;
     }
     Ok(true)
 }

@@ -24,6 +24,7 @@ mod store;
 pub mod turn;
 pub mod view;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -61,6 +62,30 @@ pub struct Drive<'s> {
     taken: usize,
     /// Whether more were left than the call takes up.
     is_cut: bool,
+    timers: due::Timers,
+    shared: Shared,
+    /// Whether what is shared is left to the call, which is at work on more trees.
+    is_part: bool,
+}
+
+/// What a call does when it has taken all its trees.
+#[derive(Default)]
+pub struct Later {
+    breakers: breakers::Told,
+    /// Roots for which the call left stimuli.
+    roots: BTreeSet<Uuid>,
+}
+
+pub type Shared = Rc<RefCell<Later>>;
+
+/// Does what was put off.
+///
+/// # Errors
+/// Postgres's own.
+pub fn finish_later(session: &Session, shared: &Shared) -> Result<()> {
+    let mut later = shared.take();
+    later.breakers.flush(session)?;
+    turn::try_roots(session, later.roots)
 }
 
 /// Stimuli that one call takes up which is about its tree alone; a few more than these may be.
@@ -84,6 +109,9 @@ impl<'s> Drive<'s> {
             budget: None,
             taken: 0,
             is_cut: false,
+            timers: due::Timers::default(),
+            shared: Shared::default(),
+            is_part: false,
         }
     }
 
@@ -91,6 +119,15 @@ impl<'s> Drive<'s> {
     #[must_use]
     pub fn within(self, budget: Option<&'s Budget>) -> Self {
         Self { budget, ..self }
+    }
+
+    /// For a call that is at work on several trees, and ends with [`finish_later`].
+    #[must_use]
+    pub fn sharing(self, shared: Option<&Shared>) -> Self {
+        match shared {
+            Some(shared) => Self { shared: Rc::clone(shared), is_part: true, ..self },
+            None => self,
+        }
     }
 
     /// Whether the call is to leave what else there is to the next.
@@ -124,25 +161,58 @@ impl<'s> Drive<'s> {
     pub fn finish(mut self) -> Result<usize> {
         self.end()?;
         let others = std::mem::take(&mut self.others);
-        turn::try_roots(self.session, others)?;
+        match self.is_part {
+            true => self.shared.borrow_mut().roots.extend(others),
+            false => turn::try_roots(self.session, others)?,
+        }
         Ok(self.cancelled)
     }
 
     /// Works off the stimuli that the call has, then those that were left for the tree, until there
-    /// are none or the call has taken up its share.
+    /// are none or the call has taken up its share. A timer fires before what happened after it
+    /// was due (HIGHWAY 14.5), and in a call that settles the tree in any case.
     fn work_off(&mut self) -> Result<()> {
         loop {
-            while let Some((run, stimulus)) = self.work.pop_front() {
-                self.transit(run, stimulus)?;
-            }
+            self.work_off_own()?;
             if self.taken > 0 && self.is_spent() {
                 self.is_cut = true;
                 return Ok(());
             }
-            if !inbox::take(self)? {
+            let is_left = inbox::has_any(self)?;
+            if !is_left && !self.timers.settles {
+                return Ok(());
+            }
+            let due = due::next(self)?;
+            if is_left && inbox::take(self, due)? {
+                continue;
+            }
+            if due.is_none() {
+                return Ok(());
+            }
+            if !due::fire(self)? {
+                self.is_cut = true;
                 return Ok(());
             }
         }
+    }
+
+    fn work_off_own(&mut self) -> Result<()> {
+        while let Some((run, stimulus)) = self.work.pop_front() {
+            self.transit(run, stimulus)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the tree to where it is at this moment, whoever looked last: what was left for it
+    /// happens and what is due fires, in the order of time. Returns how many timers fired.
+    ///
+    /// # Errors
+    /// As [`Drive::finish`].
+    fn settle(&mut self) -> Result<i32> {
+        self.timers.settles = true;
+        self.work_off()?;
+        self.timers.settles = false;
+        Ok(self.timers.fired)
     }
 
     /// As [`Drive::finish`], and leaves what other trees were told to them. What transitions had no
@@ -156,7 +226,10 @@ impl<'s> Drive<'s> {
             lock::count(self.session, self.root, self.uncounted)?;
             self.uncounted = 0;
         }
-        Ok(())
+        match self.is_part {
+            true => Ok(()),
+            false => self.shared.take().breakers.flush(self.session),
+        }
     }
 
     /// One transition of one run. A run that has ended takes no more stimuli.
@@ -169,6 +242,7 @@ impl<'s> Drive<'s> {
         let goes_on = !view.run.status.is_final() || matches!(stimulus, Stimulus::Continue { .. });
         if goes_on {
             view.transition = self.next_transition();
+            view.shared = Rc::clone(&self.shared);
             let (program, record) = (Rc::clone(&view.program), view.run.clone());
             let changes = advance(&program, &mut view, &record, stimulus)?;
             carry::out(self, &mut view, changes)?;

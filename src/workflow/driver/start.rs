@@ -226,7 +226,9 @@ pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
     };
     let queue: Option<String> = row.get(0)?;
     match queue.map(|queue| QueueName::parse(Some(&queue))).transpose()? {
-        Some(queue) if lock::root_of(session, run)?.is_some() => access::require(&queue, needs),
+        Some(queue) if lock::root_of(session, run)?.is_some() && !access::is_gone(&queue)? => {
+            access::require(&queue, needs)
+        }
         _ => Ok(()),
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::direct;
 use super::rows::{int, phase_text};
 use super::view::{View, hidden};
-use super::{breakers, direct};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Timestamp;
@@ -94,9 +94,6 @@ pub fn records(view: &View, changes: &Changes) -> Result<()> {
     steps(view, &changes.steps)?;
     values(view, &changes.values)?;
     items(view, changes)?;
-    for (node, breaker) in &changes.breakers {
-        breakers::write(view.session, &view.program.name, node, breaker)?;
-    }
     match &changes.run {
         Some(run) => self::run(view, run),
         None => Ok(()),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::rows::{self, scope_columns, step_columns};
-use super::{breakers, children, direct};
+use super::{Shared, breakers, children, direct};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -33,6 +33,8 @@ pub struct View<'s> {
     /// Read when a step asks for it.
     inputs: Option<Json>,
     scopes: HashMap<ScopeId, Rc<ScopeRec>>,
+    /// What the call has done beside: its own once the call works with the run.
+    pub shared: Shared,
     /// None for a step that is known to have no record.
     steps: HashMap<StepKey, Option<Rc<StepRec>>>,
 }
@@ -138,6 +140,7 @@ impl<'s> View<'s> {
             transition: 0,
             inputs: None,
             scopes: HashMap::new(),
+            shared: Shared::default(),
             steps: HashMap::new(),
         })
     }
@@ -373,7 +376,8 @@ impl Host for View<'_> {
     }
 
     fn breaker(&mut self, node: &str) -> Result<BreakerRec> {
-        breakers::read(self.session, &self.program.name, node)
+        let breaker = breakers::read(self.session, &self.program.name, node)?;
+        Ok(self.shared.borrow().breakers.over(&self.program.name, node, breaker))
     }
 
     fn refusal(&mut self, workflow: &str, version: Option<&str>) -> Result<Option<String>> {

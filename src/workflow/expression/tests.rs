@@ -203,7 +203,10 @@ fn order_and_containment() {
     {
         assert_eq!(eval(text).unwrap_err().name, "ExpressionError", "{text}");
     }
-    assert_eq!(eval("t < 1").unwrap_err().message, "cannot order a boolean with a number: a boolean is no number");
+    assert_eq!(
+        eval("t < 1").unwrap_err().message,
+        "cannot order a boolean with a number: a boolean is no number"
+    );
 }
 
 #[test]

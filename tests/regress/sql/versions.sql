@@ -79,9 +79,9 @@ select count(*) from pg_temp.schedule('used');
 select pg_temp.try($$select absurd.delete_workflow('used')$$), pg_temp.try($$select absurd.delete_workflow('due', '9')$$);
 
 -- A parent stays while a child of it is open.
-select pg_temp.reg('kid', '1', '{"tasks": {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}', 'versions');
-select pg_temp.reg('par', '1', '{"tasks": {"c": {"task_id": "c", "operator_type": "child_workflow", "children": {"k": {"workflow_name": "kid"}}}}}', 'versions');
-select absurd.start_workflow('par') as par \gset
+select pg_temp.reg('versions_kid', '1', '{"tasks": {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}', 'versions');
+select pg_temp.reg('versions_par', '1', '{"tasks": {"c": {"task_id": "c", "operator_type": "child_workflow", "children": {"k": {"workflow_name": "versions_kid"}}}}}', 'versions');
+select absurd.start_workflow('versions_par') as par \gset
 select pg_temp.try(format('delete from absurd.workflow_run where workflow_run_id = %L returning 1', :'par'));
 select absurd.cancel_workflow_run(:'par');
 delete from absurd.workflow_run where workflow_run_id = :'par';

@@ -18,7 +18,7 @@ use crate::workflow::records::{
 };
 use crate::workflow::stimulus::{Changes, SpawnTask, Stimulus};
 
-use super::advance_within;
+use super::{advance_within, apply_breaker};
 
 /// A step's queue task.
 #[derive(Clone, Debug)]
@@ -204,7 +204,9 @@ impl Memory {
         for value in changes.values {
             self.stored.values.insert((value.context, value.key), value.source);
         }
-        self.breakers.extend(changes.breakers);
+        for (node, event) in &changes.breakers {
+            apply_breaker(self.breakers.entry(node.clone()).or_default(), event);
+        }
         for (container, first) in changes.items_taken {
             assert!(self.stored.items.remove(&(container, first)).is_some());
         }

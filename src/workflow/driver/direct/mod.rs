@@ -215,6 +215,17 @@ pub fn has_stimuli(session: &Session, root: Uuid) -> Result<Option<bool>> {
     session.with_snapshot(|| stimuli.first(BY_ROOT, &[Key::is(1, root)]))
 }
 
+/// Whether a timer of a tree is due; none when a statement must tell.
+///
+/// # Errors
+/// Postgres's own.
+pub fn has_due(session: &Session, root: Uuid) -> Result<Option<bool>> {
+    let timers = session.table("workflow_timer", &ANY, Access::ReadOwn)?;
+    let Some(timers) = timers else { return Ok(None) };
+    let keys = [Key::is(1, root), Key::upto(2, session.now())];
+    session.with_snapshot(|| timers.first(Which::Like("btree (root_run_id, due_at)"), &keys))
+}
+
 fn jsonb(json: Option<&Json>) -> Result<Option<Jsonb>> {
     json.map(|json| Jsonb::from_text(json.text())).transpose()
 }
