@@ -176,7 +176,17 @@ impl Offer<'_> {
         let until = until.min(session.now());
         let mut handed = Handed::NOTHING;
         let began = session.blocks_looked_at();
-        let last = self.hand_out_alike(session, week, place, until, claimed)?;
+        // What these tables refuse is told apart by who looks at the whole.
+        let mut given = Vec::new();
+        let alike = || self.hand_out_alike(session, week, place, until, (&*claimed, &mut given));
+        let last = match session.attempt(alike)? {
+            Ok(last) => last,
+            Err(error) if stuck::ends_call(&error) => return Err(error),
+            Err(_) => None,
+        };
+        if last.is_some() {
+            claimed.append(&mut given);
+        }
         (handed.blocks, handed.last) = (session.blocks_looked_at() - began, last.flatten());
         Ok((handed, last.is_some()))
     }
@@ -189,7 +199,7 @@ impl Offer<'_> {
         week: &Week,
         Place { priority, since, .. }: Place,
         until: Timestamp,
-        claimed: &mut Vec<Claimed>,
+        (claimed, given): (&[Claimed], &mut Vec<Claimed>),
     ) -> Result<Option<Option<Timestamp>>> {
         let wanted = self.quantity - claimed.len() as i32;
         let values = params![session.now(), wanted, priority, since, until];
@@ -225,14 +235,8 @@ impl Offer<'_> {
             ready.push(one);
             last = run.get(5)?;
         }
-        // What these tables refuse is told apart by who looks at the whole.
-        let took =
-            session.attempt(|| self.take(session, week, &ready.iter().collect::<Vec<_>>()))?;
-        match took {
-            Ok(()) => claimed.extend(ready.into_iter().map(|run| run.claimed)),
-            Err(error) if stuck::ends_call(&error) => return Err(error),
-            Err(_) => return Ok(None),
-        }
+        self.take(session, week, &ready.iter().collect::<Vec<_>>())?;
+        given.extend(ready.into_iter().map(|run| run.claimed));
         Ok(Some(last))
     }
 

@@ -43,6 +43,12 @@ pub fn remove(session: &Session, queue: &QueueName, runs: Vec<Uuid>) -> Result<b
 }
 
 impl Passed {
+    pub fn extend(&mut self, more: Self) {
+        self.lost.extend(more.lost);
+        self.ended.extend(more.ended);
+        self.unlisted.extend(more.unlisted);
+    }
+
     /// Clears away what a claim has come upon. What fails is set aside; a caller without the right
     /// to it leaves it.
     ///

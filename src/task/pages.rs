@@ -13,7 +13,7 @@ use super::lost::Passed;
 use super::stuck::{self, Kind, Known};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::{Row, Rows, Session, Statement, Uuid};
+use crate::pg::{Row, Rows, Session, Statement, Timestamp, Uuid};
 use crate::queue::{QueueName, access};
 
 const LINE: &str = include_str!("../../sql/task/head.sql");
@@ -42,6 +42,20 @@ pub struct Pages<'a> {
     pub handed: Handed,
     /// What could not be handed out before; read when something cannot be again.
     stuck: Option<Known>,
+}
+
+/// Some runs of the line.
+struct Page {
+    /// Those that can be handed out, no more than are wanted.
+    found: Vec<Found>,
+    passed: Passed,
+    /// Those that cannot be read.
+    refused: Vec<(Uuid, Error)>,
+    /// How many were looked at, and what follows them.
+    count: usize,
+    next: Place,
+    /// When the last of those that can be handed out became ready.
+    last: Option<Timestamp>,
 }
 
 /// Where a run of a page comes from, in the page's order.
@@ -115,20 +129,11 @@ impl<'a> Pages<'a> {
         while !self.offer.is_met(claimed) {
             let limit = (self.offer.quantity - claimed.len() as i32).saturating_add(extra);
             let began = self.session.blocks_looked_at();
-            let rows = self.head(place, limit)?;
+            let page = self.hand_out_page(place, limit, claimed)?;
             self.handed.blocks += self.session.blocks_looked_at() - began;
-            let count = rows.len();
-            let (mut found, mut taken) = (Vec::with_capacity(count), Tasks::of(claimed));
-            for row in rows {
-                let (run, at) = (row.need(0)?, row.need(5)?);
-                place = place.after(at, run);
-                if let Err(error) = self.read(row, &mut found, &mut taken) {
-                    self.refuse(run, error)?;
-                }
-            }
-            found.truncate((self.offer.quantity - claimed.len() as i32).max(0) as usize);
-            self.give(found, claimed)?;
-            if (count as i32) < limit {
+            self.handed.last = page.last.or(self.handed.last);
+            place = page.next;
+            if (page.count as i32) < limit {
                 break;
             }
             if !self.offer.is_met(claimed) && self.budget.may_end() {
@@ -138,6 +143,71 @@ impl<'a> Pages<'a> {
             extra = (extra.max(8) * 2).min(PAGE);
         }
         Ok(())
+    }
+
+    /// Hands out a page of the line: all of it at once, or where that fails one by one.
+    fn hand_out_page(
+        &mut self,
+        place: Place,
+        limit: i32,
+        claimed: &mut Vec<Claimed>,
+    ) -> Result<Page> {
+        // A subtransaction adds a tenth to a claim: where nothing is known to refuse runs, there is
+        // none until something has.
+        let may_refuse = access::may_refuse(self.queue)? || has_refused(self.queue);
+        let taken = match may_refuse {
+            false => Ok(self
+                .take_page(place, limit, claimed)
+                .inspect_err(|_| note_refusal(self.queue))?),
+            true => self.session.attempt(|| self.take_page(place, limit, claimed))?,
+        };
+        let mut page = match taken {
+            Ok((mut page, woken)) => {
+                claimed.extend(in_order(&mut page.found, woken));
+                page
+            }
+            Err(error) if stuck::ends_all(self.queue, &error)? => return Err(error),
+            Err(_) => {
+                let mut page = self.look(place, limit, claimed)?;
+                self.give_one_by_one(std::mem::take(&mut page.found), claimed)?;
+                page
+            }
+        };
+        for (run, error) in std::mem::take(&mut page.refused) {
+            self.refuse(run, error)?;
+        }
+        self.passed.extend(std::mem::take(&mut page.passed));
+        Ok(page)
+    }
+
+    /// Looks at a page and takes what it has; also says which of that a timeout has woken.
+    fn take_page(
+        &self,
+        place: Place,
+        limit: i32,
+        claimed: &[Claimed],
+    ) -> Result<(Page, Vec<Claimed>)> {
+        let page = self.look(place, limit, claimed)?;
+        let woken = self.take(&page.found)?;
+        Ok((page, woken))
+    }
+
+    /// Locks so many runs of the line from a place on, and reads them.
+    fn look(&self, place: Place, limit: i32, claimed: &[Claimed]) -> Result<Page> {
+        let rows = self.head(place, limit)?;
+        let (count, found) = (rows.len(), Vec::with_capacity(rows.len()));
+        let (passed, refused) = (Passed::default(), Vec::new());
+        let mut page = Page { found, passed, refused, count, last: None, next: place };
+        let mut taken = Tasks::of(claimed);
+        for row in rows {
+            let (run, at) = (row.need(0)?, row.need(5)?);
+            page.next = page.next.after(at, run);
+            if let Err(error) = self.read(row, &mut page, &mut taken) {
+                page.refused.push((run, error));
+            }
+        }
+        page.found.truncate((self.offer.quantity - claimed.len() as i32).max(0) as usize);
+        Ok(page)
     }
 
     /// So many runs of the line from a place on, but for those that are set aside.
@@ -158,12 +228,11 @@ impl<'a> Pages<'a> {
     }
 
     /// Hands out the run of a place, as it is.
-    fn try_head(mut self, place: Place) -> Result<()> {
-        let mut found = Vec::new();
-        for row in self.head(place, 1)? {
-            self.read(row, &mut found, &mut Tasks::of(&[]))?;
+    fn try_head(&self, place: Place) -> Result<()> {
+        match self.take_page(place, 1, &[])?.0.refused.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
         }
-        self.take(&found).map(drop)
     }
 
     /// Sets a run aside that cannot be handed out, unless it is.
@@ -190,22 +259,22 @@ impl<'a> Pages<'a> {
     }
 
     /// Looks at a row of head.sql.
-    fn read(&mut self, row: Row, found: &mut Vec<Found>, taken: &mut Tasks) -> Result<()> {
+    fn read(&self, row: Row, page: &mut Page, taken: &mut Tasks) -> Result<()> {
         let (run, task): (Uuid, Uuid) = (row.need(0)?, row.need(1)?);
         let is_passed_over = match row.get::<bool>(12)? {
             _ if row.need(20)? => {
-                self.passed.lost.push(run);
+                page.passed.lost.push(run);
                 true
             }
             // Somebody else is at the task.
             None => true,
             Some(false) => {
-                self.passed.ended.push(run);
+                page.passed.ended.push(run);
                 true
             }
             Some(true) if is_due(row, 7, self.session.now())? => {
                 if row.get::<bool>(19)?.is_some() {
-                    self.passed.unlisted.push(task);
+                    page.passed.unlisted.push(task);
                 }
                 true
             }
@@ -216,37 +285,15 @@ impl<'a> Pages<'a> {
             return Ok(());
         }
         taken.add(task);
-        found.push(match plain(self.session, row, row, 7)? {
+        page.found.push(match plain(self.session, row, row, 7)? {
             Some(ready) => Found::Ready(Box::new(ready)),
             None => Found::Woken(run),
         });
-        self.handed.last = row.get(5)?;
+        page.last = row.get(5)?;
         Ok(())
     }
 
-    /// Hands out what a page has, in its order: all at once, or where that fails one by one.
-    fn give(&mut self, found: Vec<Found>, claimed: &mut Vec<Claimed>) -> Result<()> {
-        if found.is_empty() {
-            return Ok(());
-        }
-        // A subtransaction adds a tenth to a claim: where nothing is known to refuse runs, there is
-        // none until something has.
-        if !access::may_refuse(self.queue)? && !has_refused(self.queue) {
-            let taken = self.take(&found).inspect_err(|_| note_refusal(self.queue));
-            claimed.extend(in_order(found, taken?));
-            return Ok(());
-        }
-        match self.session.attempt(|| self.take(&found))? {
-            Ok(woken) => {
-                claimed.extend(in_order(found, woken));
-                return Ok(());
-            }
-            Err(error) => match &found[..] {
-                [only] => return self.refuse(only.run(), error),
-                _ if stuck::ends_all(self.queue, &error)? => return Err(error),
-                _ => {}
-            },
-        }
+    fn give_one_by_one(&mut self, found: Vec<Found>, claimed: &mut Vec<Claimed>) -> Result<()> {
         for one in found {
             let run = one.run();
             if self.stuck()?.is_aside(run) {
@@ -254,7 +301,7 @@ impl<'a> Pages<'a> {
                 continue;
             }
             match self.session.attempt(|| self.take(slice::from_ref(&one)))? {
-                Ok(woken) => claimed.extend(in_order(vec![one], woken)),
+                Ok(woken) => claimed.extend(in_order(&mut vec![one], woken)),
                 Err(error) => self.refuse(run, error)?,
             }
         }
@@ -311,14 +358,14 @@ impl Found {
 }
 
 /// What was taken of a page, in the page's order.
-fn in_order(found: Vec<Found>, woken: Vec<Claimed>) -> Vec<Claimed> {
+fn in_order(found: &mut Vec<Found>, woken: Vec<Claimed>) -> Vec<Claimed> {
     let mut woken: HashMap<[u8; 16], Claimed> =
         woken.into_iter().map(|run| (*run.run_id.as_bytes(), run)).collect();
     let one = |found| match found {
         Found::Ready(ready) => Some(ready.claimed),
         Found::Woken(run) => woken.remove(run.as_bytes()),
     };
-    found.into_iter().filter_map(one).collect()
+    found.drain(..).filter_map(one).collect()
 }
 
 /// The lowest id that a run can have.

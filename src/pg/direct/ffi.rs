@@ -90,6 +90,7 @@ unsafe extern "C-unwind" {
 
     pub fn LockBuffer(buffer: pgrx::pg_sys::Buffer, mode: c_int);
     pub fn TransactionIdIsInProgress(transaction: TransactionId) -> bool;
+    pub fn MultiXactIdIsRunning(multi: TransactionId, lock_only: bool) -> bool;
     pub fn GetTransactionSnapshot() -> Snapshot;
     pub fn GetActiveSnapshot() -> Snapshot;
     pub fn PushActiveSnapshot(snapshot: Snapshot);

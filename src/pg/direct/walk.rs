@@ -85,9 +85,11 @@ impl Table {
             let (mask, xmax) = (header.t_infomask, header.t_choice.t_heap.t_xmax);
             ffi::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             let has = |bit: u32| u32::from(mask) & bit != 0;
-            // Of several that share a lock it is not asked whether they still do.
             let is_held = !has(pg_sys::HEAP_XMAX_INVALID)
-                && (has(pg_sys::HEAP_XMAX_IS_MULTI) || ffi::TransactionIdIsInProgress(xmax));
+                && match has(pg_sys::HEAP_XMAX_IS_MULTI) {
+                    true => ffi::MultiXactIdIsRunning(xmax, has(pg_sys::HEAP_XMAX_LOCK_ONLY)),
+                    false => ffi::TransactionIdIsInProgress(xmax),
+                };
             if is_held { Found::UnderWay } else { Found::Settled }
         }
     }
