@@ -68,6 +68,7 @@ extension_sql_file!(
         workflow_run_diagram,
         workflow_execution_forget,
         set_current_version,
+        list_event_waits,
         delete_workflow,
         workflow_definition_deleted,
     ]

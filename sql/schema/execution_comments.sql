@@ -173,7 +173,9 @@ comment on function absurd.list_workflows() is
 comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
     'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs (no object, more than 1,000 levels of nesting) or option; 42P01 unknown queue.';
 comment on function absurd.workflow_run_steps(uuid) is
-    'The steps of a run that the database executes, in the order of execution, those last that never came to it. Errors: P0002 not such a run; 22004 NULL.';
+    'The steps of a run that the database executes, in the order of execution, those last that never came to it. waiting_for: an object that says what an open step waits for: queued_since, worker and lease_until, backoff_until, event, until, timeout_at, children; last_error: the error of its last failed attempt. What is known of tasks is shown to who may read the queue''s tables. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.list_event_waits(text, text) is
+    'The steps of workflow runs that wait for an event, or for any, in one queue or in all, with the instant at which they give up; of the runs that the caller sees. Errors: 42501 no SELECT on workflow_run.';
 comment on function absurd.workflow_run_context(uuid) is
     '{"inputs", "variables", "results"} of a run that the database executes. Errors: P0002 not such a run; 22004 NULL.';
 comment on function absurd.pause_workflow(text) is

@@ -208,6 +208,8 @@ comment on function absurd.cleanup_tasks(text, integer, integer) is
     'Removes at most p_limit tasks that ended more than p_ttl_seconds ago, oldest first, with their runs, checkpoints and waits; returns how many. Errors: 22004 NULL; 22023 negative age, limit below 1; 42P01 unknown queue.';
 comment on function absurd.cleanup_events(text, integer, integer) is
     'Removes at most p_limit events emitted more than p_ttl_seconds ago, oldest first; returns how many. Errors: as cleanup_tasks.';
+comment on function absurd.verify(text) is
+    'Looks for rows of one queue, or of all that the caller may read, that do not fit together: orphans, pairs of states that cannot be, tasks completed twice, waits and steps that nobody will wake. None is right. Reads whole tables. Errors: 42P01 unknown queue; 42501 no SELECT on its tables.';
 comment on function absurd.cleanup_all_queues(text) is
     'Removes from one queue, or from all, one batch of what their policies no longer keep. Error: 42P01 unknown queue.';
 comment on function absurd.ensure_partitions(text) is

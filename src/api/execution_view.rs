@@ -2,11 +2,12 @@
 
 use pgrx::prelude::*;
 
-use super::{plain, required};
+use super::{optional_queue, plain, required};
 use crate::pg::{Jsonb, Timestamp, Uuid, call};
+use crate::queue::QueueName;
 use crate::workflow::diagram::{States, mermaid};
 use crate::workflow::json::Json;
-use crate::workflow::{registry, steps};
+use crate::workflow::{registry, steps, waiting};
 
 /// The steps of an executed run, in the order of execution.
 #[pg_extern]
@@ -26,6 +27,8 @@ fn workflow_run_steps(
         name!(finished_at, Option<Timestamp>),
         name!(result, Option<Jsonb>),
         name!(error, Option<Jsonb>),
+        name!(waiting_for, Option<Jsonb>),
+        name!(last_error, Option<Jsonb>),
     ),
 > {
     let rows = call(|session| {
@@ -51,11 +54,39 @@ fn workflow_run_steps(
                     step.finished_at,
                     json(step.result)?,
                     json(step.error)?,
+                    json(step.waiting_for.map(Json::from_value))?,
+                    json(step.last_error)?,
                 ))
             })
             .collect::<crate::error::Result<Vec<_>>>()
     });
     TableIterator::new(rows)
+}
+
+/// The steps that wait for an event, or for any.
+#[pg_extern]
+fn list_event_waits(
+    p_event_name: default!(Option<&str>, "NULL"),
+    p_queue_name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(workflow_run_id, Uuid),
+        name!(workflow_name, String),
+        name!(path, String),
+        name!(queue_name, String),
+        name!(event_name, String),
+        name!(timeout_at, Option<Timestamp>),
+    ),
+> {
+    let found = call(|session| {
+        let queue = optional_queue(p_queue_name)?;
+        waiting::for_events(session, p_event_name, queue.as_ref().map(QueueName::as_str))
+    });
+    TableIterator::new(found.into_iter().map(|wait| {
+        let run = Uuid::from_bytes(wait.run.into_bytes());
+        (run, wait.workflow, wait.path, wait.queue, wait.event, wait.timeout_at)
+    }))
 }
 
 /// Inputs, variables and results of an executed run.

@@ -5,8 +5,8 @@ use pgrx::prelude::*;
 use super::{optional_queue, required};
 use crate::error::Error;
 use crate::maintenance::cleanup::{self, Batch};
-use crate::maintenance::partitions;
-use crate::pg::call;
+use crate::maintenance::{partitions, verify};
+use crate::pg::{Uuid, call};
 use crate::queue::{QueueName, access};
 
 /// Removes tasks that ended long ago.
@@ -50,6 +50,18 @@ fn cleanup_all_queues(
         cleanup::by_policy(session, queue.as_ref())
     });
     TableIterator::new(cleaned.into_iter().map(|batch| (batch.queue, batch.tasks, batch.events)))
+}
+
+/// Looks for what does not fit together in one queue, or in all.
+#[pg_extern]
+fn verify(
+    p_queue_name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (name!(queue_name, String), name!(kind, String), name!(id, Uuid), name!(detail, String)),
+> {
+    let found = call(|session| verify::run(session, optional_queue(p_queue_name)?.as_ref()));
+    TableIterator::new(found.into_iter().map(|one| (one.queue, one.kind, one.id, one.detail)))
 }
 
 /// Makes the partitions that one queue, or every queue, needs by its policy.

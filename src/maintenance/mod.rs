@@ -3,3 +3,4 @@
 pub mod cleanup;
 pub mod cron;
 pub mod partitions;
+pub mod verify;

@@ -48,6 +48,10 @@ macro_rules! needs {
 needs! {
     /// To spawn tasks, and to start workflow runs.
     SPAWN: [(T, &[INSERT]), (R, &[INSERT])] some [];
+    /// To see how tasks stand.
+    READ: [(T, &[SELECT]), (R, &[SELECT]), (W, &[SELECT])] some [];
+    /// To look whether the tables fit together.
+    VERIFY: [(T, &[SELECT]), (R, &[SELECT]), (C, &[SELECT]), (E, &[SELECT]), (W, &[SELECT])] some [];
     /// To emit events.
     EMIT: [(E, &[INSERT])] some [(R, &[UPDATE]), (T, &[UPDATE])];
     /// To claim runs.

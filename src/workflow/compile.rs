@@ -13,6 +13,7 @@ use serde_json::Map;
 use super::bounds::{Check, cut};
 use super::datetime;
 use super::document::{Document, Step, broken, place, too_large};
+use super::engine_options::EngineOptions;
 use super::graph::{Fault, Graph, Left, MAX_EDGES, Pred};
 use super::operator::Operator;
 use super::policy::RetryPolicy;
@@ -157,6 +158,9 @@ fn node(compiler: &operators::Compiler, ix: NodeIx, predecessors: Predecessors) 
     let of = compiler.tree.node(ix);
     let (step, links) = (of.step, &compiler.links[ix.0 as usize]);
     let operator = compiler.operator(ix)?;
+    let metadata = step.metadata.members(&place(&step.task_id))?;
+    let options = EngineOptions::parse(&metadata, matches!(operator, Operator::Join(_)))
+        .map_err(|rule| broken(&place(&step.task_id), rule))?;
     let policy = step.retry_policy.as_ref().or_else(|| default_retry(compiler.tree, of.scope));
     Ok(Node {
         id: step.task_id.clone(),
@@ -188,7 +192,8 @@ fn node(compiler: &operators::Compiler, ix: NodeIx, predecessors: Predecessors) 
             ignore: policy.ignore_exceptions.clone(),
         }),
         idempotency_key: step.idempotency_key.as_deref().map(Template::parse),
-        metadata: step.metadata.members(&place(&step.task_id))?,
+        metadata,
+        options,
         operator,
     })
 }

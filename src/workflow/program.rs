@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
+use super::engine_options::EngineOptions;
 use super::guard::Guard;
 use super::operator::{Metadata, Operator};
 use super::schedule::Cron;
@@ -106,6 +107,7 @@ pub struct Node {
     pub breaker: Option<BreakerPolicy>,
     pub idempotency_key: Option<Template>,
     pub metadata: Metadata,
+    pub options: EngineOptions,
 }
 
 /// A node's effective predecessors by what they decide. Each list is sorted and without duplicates;

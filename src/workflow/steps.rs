@@ -15,6 +15,7 @@ use super::records::{ScopeId, ScopePhase, ScopeRec, StepKey, StepRec};
 use super::run::not_found;
 use super::state::{Host, state_of};
 use super::step_state::StepState;
+use super::waiting::{self, Waiting};
 use crate::error::Result;
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -32,6 +33,10 @@ pub struct ShownStep {
     pub finished_at: Option<Timestamp>,
     pub result: Option<Json>,
     pub error: Option<Json>,
+    /// What the step waits for, while it is open and waits for something that is known.
+    pub waiting_for: Option<Value>,
+    pub last_error: Option<Json>,
+    key: Option<StepKey>,
     /// Where the step stands in the order of execution; those that never came to it stand last.
     order: Option<i64>,
 }
@@ -85,6 +90,13 @@ pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
         .map(|row| rows::step(&program, &row, 0).map(|step| (step.key, step)))
         .collect::<Result<HashMap<_, _>>>()?;
     let mut all = all(&program, &scopes, &steps);
+    let mut waiting = waiting::of_run(session, &view, &steps)?;
+    for step in &mut all {
+        let found = step.key.and_then(|key| waiting.remove(&key));
+        let Waiting { on, last_error } = found.unwrap_or_default();
+        step.waiting_for = (!on.is_empty()).then_some(Value::Object(on));
+        step.last_error = last_error.or_else(|| step.error.clone());
+    }
     if scopes.is_empty() {
         // Not begun: every step is as the run is, to be started or never to be.
         let state = match view.run.status.is_final() {
@@ -129,6 +141,9 @@ fn all(
                 finished_at: step.and_then(|step| step.finished_at),
                 result: step.and_then(|step| step.result.clone()),
                 error: step.and_then(|step| step.error.clone()),
+                waiting_for: None,
+                last_error: None,
+                key: Some(key),
                 order: step.and_then(|step| step.started.or(step.finished)).map(|moment| moment.0),
             });
         }
@@ -183,6 +198,9 @@ fn untouched(
             finished_at: None,
             result: None,
             error: None,
+            waiting_for: None,
+            last_error: None,
+            key: None,
             order: None,
         });
     }
@@ -232,6 +250,15 @@ impl Progress {
             }
         }
     }
+}
+
+/// The path of a step.
+///
+/// # Errors
+/// XX001 for records that do not fit their document.
+pub fn path(view: &mut View, key: StepKey) -> Result<String> {
+    let prefix = view.scope(key.scope)?.path.clone();
+    Ok(prefix + &view.program.node(rows::node(&view.program, key.node.0)?).id)
 }
 
 /// How far an executed run is; none for a run that the database does not execute.

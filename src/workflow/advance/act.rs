@@ -100,6 +100,11 @@ impl Transition<'_> {
             JoinEnd::Earliest => self.earliest_completed(&keys)?,
             _ => true,
         };
+        let cancels = match &program.node(key.node).options.cancel_losers {
+            Some(tree) => truthy(&self.resolve(key, tree)?),
+            None => false,
+        };
+        let mut losers = Vec::new();
         let mut members = Vec::with_capacity(inputs.len());
         let mut failed = Vec::new();
         for (input, place) in inputs.iter().zip(&places) {
@@ -113,13 +118,20 @@ impl Transition<'_> {
                 Place::Elsewhere => (None, StepState::Pending),
             };
             let id = program.node(*input).id.as_str();
+            if let (true, Place::Step(loser), None) = (cancels, place, state.outcome()) {
+                losers.push(*loser);
+            }
             if state.outcome() == Some(Outcome::Failed) {
                 failed.push(id);
             }
             members.push((id, of_input(step.as_deref(), state)));
         }
         if completes {
-            return Ok(self.complete(key, object(members))?);
+            self.complete(key, object(members))?;
+            return Ok(losers.into_iter().try_for_each(|loser| self.cancel_loser(loser))?);
+        }
+        for loser in losers {
+            self.cancel_loser(loser)?;
         }
         let id = &program.node(key.node).id;
         let text = format!("join '{id}' failed: {} did not complete", failed.join(", "));

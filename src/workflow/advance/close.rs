@@ -140,8 +140,30 @@ impl Transition<'_> {
     }
 
     fn cancel_step(&mut self, step: &StepRec, run_goes_on: bool) -> Result<()> {
+        self.settle(step.key, End::bare(StepState::Cancelled), run_goes_on)?;
+        self.call_off(step)
+    }
+
+    /// Cancels an input of a join that has been decided without it.
+    pub fn cancel_loser(&mut self, key: StepKey) -> Result<()> {
+        let step = self.view.step(key)?;
+        if !matches!(step.state, StepState::Pending | StepState::Running)
+            || !self.is_alive(key.scope)?
+        {
+            return Ok(());
+        }
+        if step.state == StepState::Running {
+            self.call_off(&step)?;
+            if step.open > 0 && !self.program.node(key.node).inner.is_empty() {
+                self.close_inner(key)?;
+            }
+        }
+        self.finish(key, End::bare(StepState::Cancelled))
+    }
+
+    /// Cancels what others do for a step.
+    fn call_off(&mut self, step: &StepRec) -> Result<()> {
         let key = step.key;
-        self.settle(key, End::bare(StepState::Cancelled), run_goes_on)?;
         let node = self.program.node(key.node);
         if node.operator.is_queue_task() {
             let spawned = |command: &Command| matches!(command, Command::SpawnTask(_));

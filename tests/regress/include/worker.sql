@@ -46,7 +46,7 @@ create function pg_temp.steps(run uuid) returns table (path text, operator text,
     select path, operator, state, attempts, result, error from absurd.workflow_run_steps(run)
 $$;
 create function pg_temp.states(run uuid) returns text language sql as $$
-    select string_agg(path || ' ' || state, ', ' order by place) from absurd.workflow_run_steps(run) with ordinality s (path, step_name, operator, state, queue_name, task_id, attempts, started_at, finished_at, result, error, place)
+    select string_agg(path || ' ' || state, ', ' order by place) from absurd.workflow_run_steps(run) with ordinality s (path, step_name, operator, state, queue_name, task_id, attempts, started_at, finished_at, result, error, waiting_for, last_error, place)
 $$;
 create function pg_temp.verdict(run uuid) returns table (status text, result jsonb, error jsonb, started_at timestamptz, completed_at timestamptz) language sql as $$
     select status, result, error, started_at, completed_at from absurd.get_workflow_run(run)

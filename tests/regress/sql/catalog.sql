@@ -69,7 +69,7 @@ insert into contract values
     ('workflow_run_diagram', 'workflow_run_id uuid', 'text'),
     ('workflow_run_history', 'workflow_run_id uuid', 'TABLE(at timestamp with time zone, from_status text, to_status text, changed_by text)'),
     ('workflow_run_progress', 'workflow_run_id uuid', 'TABLE(total bigint, pending bigint, running bigint, sleeping bigint, completed bigint, failed bigint, cancelled bigint, percent double precision, skipped bigint)'),
-    ('workflow_run_steps', 'workflow_run_id uuid', 'TABLE(path text, step_name text, operator text, state text, queue_name text, task_id uuid, attempts integer, started_at timestamp with time zone, finished_at timestamp with time zone, result jsonb, error jsonb)'),
+    ('workflow_run_steps', 'workflow_run_id uuid', 'TABLE(path text, step_name text, operator text, state text, queue_name text, task_id uuid, attempts integer, started_at timestamp with time zone, finished_at timestamp with time zone, result jsonb, error jsonb, waiting_for jsonb, last_error jsonb)'),
     ('workflow_run_tasks', 'workflow_run_id uuid', 'TABLE(queue_name text, task_id uuid, task_name text, state text, attempts integer, enqueue_at timestamp with time zone, first_started_at timestamp with time zone, finished_at timestamp with time zone, result jsonb, failure_reason jsonb)'),
     ('workflow_step_name', 'workflow_name text, workflow_version text, step_name text', 'text');
 select count(*) as functions from contract;

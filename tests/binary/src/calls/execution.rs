@@ -16,6 +16,12 @@ const SCHEDULED: &str = r#"
     select absurd.register_workflow('{"name": "hourly", "schedule": "0 * * * *"}', 'q');
     set local absurd.fake_now = '2030-01-01 13:00:00+00'"#;
 
+/// A run that waits for an event, for a minute.
+const WAITING: &str = r#"
+    select absurd.register_workflow('{"name": "waits", "tasks": {"w": {"task_id": "w",
+        "operator_type": "wait_for_event", "event_name": "hello", "timeout_seconds": 60}}}', 'q');
+    select absurd.start_workflow('waits')"#;
+
 /// A workflow that nothing needs.
 const SPARE: &str = r#"select absurd.register_workflow('{"name": "spare", "version": "1"}', 'q')"#;
 
@@ -113,6 +119,23 @@ pub fn runs(executed: Uuid) -> Vec<Call> {
             rows(|r| Ok(only::<Uuid>(r, 0)?.is_some())),
         ),
         call("start_workflow", 1, start_with_nulls(), rows(|r| Ok(only::<Uuid>(r, 0)?.is_some()))),
+        Call {
+            before: WAITING,
+            ..call(
+                "list_event_waits",
+                0,
+                vec![text("hello"), text("q")],
+                rows(|r| {
+                    Ok(r.len() == 1
+                        && r[0].try_get::<_, Uuid>(0).is_ok()
+                        && r[0].try_get::<_, &str>(1)? == "waits"
+                        && r[0].try_get::<_, &str>(2)? == "w"
+                        && r[0].try_get::<_, &str>(3)? == "q"
+                        && r[0].try_get::<_, &str>(4)? == "hello"
+                        && r[0].try_get::<_, Option<DateTime<Utc>>>(5)? == Some(noon(1)))
+                }),
+            )
+        },
         call("workflow_run_steps", 1, vec![id(executed)], rows(steps)),
         call(
             "workflow_run_context",
@@ -166,5 +189,7 @@ fn steps(rows: &[Row]) -> Result<bool, tokio_postgres::Error> {
         && day.try_get::<_, DateTime<Utc>>(7)? == noon(0)
         && day.try_get::<_, Option<DateTime<Utc>>>(8)?.is_none()
         && day.try_get::<_, Option<Json>>(9)?.is_none()
-        && day.try_get::<_, Option<Json>>(10)?.is_none())
+        && day.try_get::<_, Option<Json>>(10)?.is_none()
+        && day.try_get::<_, Option<Json>>(11)?.is_some_and(|on| on.get("until").is_some())
+        && day.try_get::<_, Option<Json>>(12)?.is_none())
 }

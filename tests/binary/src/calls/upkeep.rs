@@ -67,8 +67,27 @@ pub fn retention() -> Vec<Call> {
                 }),
             )
         },
+        Call {
+            before: ORPHAN,
+            ..call(
+                "verify",
+                0,
+                vec![text("q")],
+                rows(|r| {
+                    Ok(r.len() == 1
+                        && r[0].try_get::<_, &str>(0)? == "q"
+                        && r[0].try_get::<_, &str>(1)? == "orphan wait"
+                        && r[0].try_get::<_, Uuid>(2)? == Uuid::max()
+                        && r[0].try_get::<_, &str>(3)?.contains("'e'"))
+                }),
+            )
+        },
     ]
 }
+
+/// A wait of no run.
+const ORPHAN: &str = "insert into absurd.w_q (task_id, run_id, step_name, event_name)
+    values ('ffffffff-ffff-ffff-ffff-ffffffffffff', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 's', 'e')";
 
 pub fn partitions() -> Vec<Call> {
     vec![
