@@ -4,13 +4,12 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Scope, Statement};
 use crate::pg::{Row, Session};
 use crate::queue::access::{self, VERIFY};
 use crate::queue::{QueueName, policy};
-use crate::workflow::registry;
 
 /// Something that does not hold.
 pub struct Violation {
@@ -82,7 +81,9 @@ static EMITTED: Statement =
 pub fn run(session: &Session, queue: Option<&QueueName>) -> Result<Vec<Violation>> {
     let queues = match queue {
         Some(queue) => {
-            registry::check_queue(session, queue)?;
+            if !policy::exists(session, queue.as_str())? {
+                return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
+            }
             access::require(queue, &VERIFY)?;
             vec![queue.clone()]
         }

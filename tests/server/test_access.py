@@ -79,7 +79,7 @@ CALLS = {
     "list_event_waits": "select * from absurd.list_event_waits()",
     "workflow_run_context": "select absurd.workflow_run_context('<executed>')",
     "workflow_run_diagram": "select absurd.workflow_run_diagram('<executed>')",
-    "set_current_version": "select absurd.set_current_version('flow', '1')",
+    "set_current_version": "select absurd.set_current_version('flow', '2.0.0')",
     "delete_workflow": "select absurd.delete_workflow('spare')",
     "pause_workflow": "select absurd.pause_workflow('flow')",
     "resume_workflow": "select absurd.resume_workflow('flow')",
