@@ -46,7 +46,7 @@ pub struct Pages<'a> {
 
 /// Some runs of the line.
 struct Page {
-    /// Those that can be handed out, no more than are wanted.
+    /// Those that can be handed out.
     found: Vec<Found>,
     passed: Passed,
     /// Those that cannot be read.
@@ -187,7 +187,8 @@ impl<'a> Pages<'a> {
         limit: i32,
         claimed: &[Claimed],
     ) -> Result<(Page, Vec<Claimed>)> {
-        let page = self.look(place, limit, claimed)?;
+        let mut page = self.look(place, limit, claimed)?;
+        page.found.truncate((self.offer.quantity - claimed.len() as i32).max(0) as usize);
         let woken = self.take(&page.found)?;
         Ok((page, woken))
     }
@@ -206,7 +207,6 @@ impl<'a> Pages<'a> {
                 page.refused.push((run, error));
             }
         }
-        page.found.truncate((self.offer.quantity - claimed.len() as i32).max(0) as usize);
         Ok(page)
     }
 
@@ -295,6 +295,9 @@ impl<'a> Pages<'a> {
 
     fn give_one_by_one(&mut self, found: Vec<Found>, claimed: &mut Vec<Claimed>) -> Result<()> {
         for one in found {
+            if self.offer.is_met(claimed) {
+                break;
+            }
             let run = one.run();
             if self.stuck()?.is_aside(run) {
                 self.budget.pass();

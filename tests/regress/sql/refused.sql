@@ -129,6 +129,17 @@ select task_name from absurd.claim_task('indexed', 'v', 0, 2);
 select count(*) as stuck from absurd.stuck_work;
 select absurd.drop_queue('indexed');
 
+-- Where one is refused, none is left out: they come in the line's order, one by one as well as many at a time.
+select absurd.create_queue('refusing_order');
+alter table absurd.t_refusing_order add constraint named check (task_name not like 'bad%' or state = 'pending');
+select count(*) from generate_series(1, 60) n, absurd.spawn_task('refusing_order', case when n % 3 = 0 then 'good ' else 'bad ' end || n, '{}');
+set client_min_messages = error;
+select string_agg(task_name, ', ' order by place) from (
+    select n * 100 + place as place, task_name from generate_series(1, 40) n, lateral (select * from absurd.claim_task('refusing_order', 'w' || n, 0, 1) with ordinality c (run_id, task_id, attempt, task_name, params, retry_strategy, max_attempts, headers, wake_event, event_payload, place)) c) claimed;
+select count(*) as stuck from absurd.stuck_work where queue = 'refusing_order';
+select absurd.drop_queue('refusing_order');
+reset client_min_messages;
+
 -- Two hundred of them at the head of a line, and beyond them one that can be had.
 create function pg_temp.refuse_many() returns trigger language plpgsql as $$
 begin raise exception 'full' using errcode = '53400'; end $$;
