@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECONDS = float(os.environ.get("ABSURD_STORM_SECONDS", "20"))
+SECONDS = float(os.environ.get("ABSURD_STORM_SECONDS", "10"))
 SEED = int(os.environ.get("ABSURD_STORM_SEED", uuid.uuid4().int % 1_000_000))
 QUEUES = ("plain", "weekly")
 # What a storm makes of calls: cancels, ends of backends, locks, states that others have changed, tables that DDL is at.
