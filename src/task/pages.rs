@@ -79,6 +79,9 @@ pub fn try_again(
     let stuck = Known::of(session, queue.as_str(), Kind::Claim)?;
     let mut free = Vec::new();
     for run in stuck.again() {
+        if !stuck::hold(session, queue.as_str(), Kind::Claim, run)? {
+            continue;
+        }
         let row = session.run(&STANDS, queue, params![run, session.now()])?.first();
         let outcome = match row {
             // It is handed out, or gone.
@@ -247,6 +250,9 @@ impl<'a> Pages<'a> {
             return Ok(());
         }
         stuck.add(run);
+        if !stuck::hold(session, queue, Kind::Claim, run)? {
+            return Ok(());
+        }
         self.budget.work_off(1);
         stuck::set_aside_aloud(session, queue, Kind::Claim, run, error)
     }

@@ -1,7 +1,7 @@
 //! Work that cannot go on: set aside with its error, and tried again later, so that a claim goes on
 //! with the rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
@@ -87,9 +87,9 @@ pub fn caller(session: &Session) -> Result<String> {
 #[derive(Default)]
 pub struct Known {
     /// Not to be tried now.
-    aside: HashSet<[u8; 16]>,
+    aside: BTreeSet<[u8; 16]>,
     /// To be tried again. What of this is not met any longer is gone.
-    again: HashSet<[u8; 16]>,
+    again: BTreeSet<[u8; 16]>,
 }
 
 impl Known {
@@ -180,6 +180,24 @@ impl Met {
         };
         remove(session, queue, kind, gone)
     }
+}
+
+static HOLD: Statement = Statement::new(
+    "with held as materialized (
+         select from absurd.stuck_work
+          where queue = $1 and kind = $2 and id = $3
+            for update skip locked
+     )
+     select (select count(*) from held) = (
+            select count(*) from absurd.stuck_work where queue = $1 and kind = $2 and id = $3)",
+);
+
+/// Takes what is known of some work; false when somebody else is at it: a claim waits for nobody.
+///
+/// # Errors
+/// Postgres's own.
+pub fn hold(session: &Session, queue: &str, kind: Kind, id: Uuid) -> Result<bool> {
+    session.run(&HOLD, &Own, params![queue, kind.as_str(), id])?.only()?.need(0)
 }
 
 /// Sets work aside that has failed: for every role, or where a right was lacking for the calling

@@ -56,6 +56,11 @@ fn drive<'s>(
     Ok(taken.map(|(root, transition)| Drive::new(session, root, transition)))
 }
 
+fn too_late(run: crate::pg::Uuid) -> Result<()> {
+    let what = "came too late: a deadline, or the time of a step or an attempt, had passed";
+    ereport::warn_of(&format!("what was told of run \"{run}\" {what}"))
+}
+
 impl Held<'_> {
     /// What a worker tells comes after all that was due before, whoever looks (HIGHWAY 14.5).
     /// Returns the held tree to go on with; none when the worker has come too late, which a WARNING
@@ -67,13 +72,23 @@ impl Held<'_> {
         run: crate::pg::Uuid,
     ) -> Result<Option<Self>> {
         if !self.was_running {
-            return Ok(Some(self));
+            // In a batch an element before this one may have brought the tree here.
+            return match self.drive.take_if(|drive| drive.shared.borrow().has_settled) {
+                Some(drive) => {
+                    drive.finish()?;
+                    too_late(run).map(|()| None)
+                }
+                None => Ok(Some(self)),
+            };
         }
         let over = self.attempt_ends_at.filter(|at| *at <= session.now());
         let due = self.drive.as_mut().map(due::next).transpose()?.flatten();
         let mut fired = 0;
         if due.is_some_and(|due| over.is_none_or(|over| due <= over)) {
             fired = self.drive.as_mut().map_or(Ok(0), Drive::settle)?;
+            if let Some(drive) = self.drive.as_ref().filter(|drive| drive.is_part && fired > 0) {
+                drive.shared.borrow_mut().has_settled = true;
+            }
         }
         let attempt = match over {
             Some(_) => task::overrun(session, queue, run)?,
@@ -94,9 +109,7 @@ impl Held<'_> {
         } else {
             return Ok(Some(self));
         }
-        let what = "came too late: a deadline, or the time of a step or an attempt, had passed";
-        ereport::warn_of(&format!("what was told of run \"{run}\" {what}"))?;
-        Ok(None)
+        too_late(run).map(|()| None)
     }
 
     /// Tells the steps of the held tree what `stimulus` makes of it, and those of other trees by

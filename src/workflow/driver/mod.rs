@@ -74,6 +74,8 @@ pub struct Later {
     breakers: breakers::Told,
     /// Roots for which the call left stimuli.
     roots: BTreeSet<Uuid>,
+    /// Whether timers have fired that were due: what they ended had not been ended before the call.
+    has_settled: bool,
 }
 
 pub type Shared = Rc<RefCell<Later>>;
