@@ -8,7 +8,7 @@ use crate::json::{self, MAX_LEVELS};
 use crate::pg::json::Measure;
 use crate::pg::trigger::{Fired, Version, When};
 use crate::pg::{Jsonb, Timestamp, Uuid, call, catalog};
-use crate::queue::access;
+use crate::queue::{access, policy};
 use crate::workflow::bounds::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
 use crate::workflow::document::check_size;
 use crate::workflow::driver::{due, schedules, start};
@@ -226,7 +226,7 @@ fn advance_timers(
     call(|session| {
         let queue = optional_queue(p_queue_name)?;
         if let Some(queue) = &queue {
-            registry::check_queue(session, queue)?;
+            policy::require(session, queue)?;
             access::require(queue, &access::WORK)?;
         }
         due::advance(session, queue.as_ref(), limit(p_limit)?)

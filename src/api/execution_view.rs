@@ -33,7 +33,7 @@ fn workflow_run_steps(
 > {
     let rows = call(|session| {
         let run = required(workflow_run_id, "workflow_run_id")?;
-        let shown = steps::shown(session, plain(run))?;
+        let shown = steps::shown_waiting(session, plain(run))?;
         let json = |value: Option<Json>| {
             value.map(|value| Ok(session.keep(Jsonb::from_text(value.text())?))).transpose()
         };

@@ -177,12 +177,7 @@ fn schedule(session: &Session, name: String, when: &str, command: &str) -> Resul
 }
 
 fn check_queue(session: &Session, queue: Option<&QueueName>) -> Result<()> {
-    match queue {
-        Some(queue) if !policy::exists(session, queue.as_str())? => {
-            Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() })
-        }
-        _ => Ok(()),
-    }
+    queue.map_or(Ok(()), |queue| policy::require(session, queue))
 }
 
 /// The argument of the jobs' commands: the queue as SQL text, or none.

@@ -16,11 +16,7 @@ use crate::queue::{QueueName, name, partition, policy};
 /// 55P03 as in [`partition::ensure`].
 pub fn ensure(session: &Session, only: Option<&QueueName>) -> Result<()> {
     catalog::require("queues", catalog::UPDATE)?;
-    if let Some(queue) = only
-        && !policy::exists(session, queue.as_str())?
-    {
-        return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
-    }
+    only.map_or(Ok(()), |queue| policy::require(session, queue))?;
     let _owner = rights::restricted()?;
     for queue in partitioned(session, only)? {
         let made = session.attempt(|| partition::ensure(session, &queue))?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::plan::{Own, Scope, Statement};
 use crate::pg::{Row, Session};
@@ -81,22 +81,11 @@ static EMITTED: Statement =
 pub fn run(session: &Session, queue: Option<&QueueName>) -> Result<Vec<Violation>> {
     let queues = match queue {
         Some(queue) => {
-            if !policy::exists(session, queue.as_str())? {
-                return Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() });
-            }
+            policy::require(session, queue)?;
             access::require(queue, &VERIFY)?;
             vec![queue.clone()]
         }
-        None => {
-            let names = policy::all_names(session)?;
-            let mut queues = Vec::new();
-            for queue in names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()) {
-                if access::allows(&queue, &VERIFY)? {
-                    queues.push(queue);
-                }
-            }
-            queues
-        }
+        None => access::allowed(session, &VERIFY)?,
     };
     let mut all = Vec::new();
     for queue in queues {

@@ -7,9 +7,10 @@
 
 use std::rc::Rc;
 
-use super::QueueName;
 use super::rows::{checkpoints, events, keys, runs, tasks, waits};
+use super::{QueueName, policy};
 use crate::error::{Error, Result};
+use crate::pg::Session;
 use crate::pg::catalog::{self, DELETE, INSERT, Right, SELECT, UPDATE};
 use crate::pg::shape::{self, Columns, Group, Looked};
 
@@ -132,6 +133,22 @@ pub fn allows(queue: &QueueName, needs: &Needs) -> Result<bool> {
         Err(Error::Postgres(caught)) => Err(Error::Postgres(caught)),
         Err(_) => Ok(false),
     }
+}
+
+/// Of all queues those that [`allows`] says yes to.
+///
+/// # Errors
+/// Those of the catalogue's cache.
+pub fn allowed(session: &Session, needs: &Needs) -> Result<Vec<QueueName>> {
+    let mut queues = Vec::new();
+    for name in policy::all_names(session)? {
+        // A registry row of another making may have a name that no table can carry.
+        let Ok(queue) = QueueName::parse(Some(&name)) else { continue };
+        if allows(&queue, needs)? {
+            queues.push(queue);
+        }
+    }
+    Ok(queues)
 }
 
 /// The first table that the role lacks a right on.

@@ -197,12 +197,7 @@ fn check(session: &Session, queue: Option<&QueueName>) -> Result<()> {
     if !rights::are_owners()? {
         return Err(Error::NotOwner);
     }
-    match queue {
-        Some(queue) if !policy::exists(session, queue.as_str())? => {
-            Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() })
-        }
-        _ => Ok(()),
-    }
+    queue.map_or(Ok(()), |queue| policy::require(session, queue))
 }
 
 /// The cluster that roles' ids are of.

@@ -89,6 +89,17 @@ pub fn all_names(session: &Session) -> Result<Vec<String>> {
 static NAMES: Statement =
     Statement::new("select queue_name from absurd.queues order by queue_name");
 
+/// Checks that a queue is there.
+///
+/// # Errors
+/// 42P01 for an unknown queue.
+pub fn require(session: &Session, queue: &QueueName) -> Result<()> {
+    match exists(session, queue.as_str())? {
+        true => Ok(()),
+        false => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
+    }
+}
+
 /// The keys of a policy, the intervals as text for their columns' input function, or absent.
 #[derive(Debug, Default, PartialEq)]
 pub struct Changes {

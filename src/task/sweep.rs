@@ -166,7 +166,8 @@ pub fn carry_out(
     Ok(swept)
 }
 
-/// Fails at most `limit` runs whose attempt has taken longer than its task allows, as a claim does.
+/// Fails at most `limit` runs whose attempt has taken longer than its task allows, as a claim
+/// does.
 ///
 /// # Errors
 /// 42P01 for an unknown queue.

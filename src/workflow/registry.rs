@@ -105,17 +105,6 @@ pub fn unknown(name: &str, version: Option<&str>) -> Error {
     Error::NotFound { what: "Workflow", id, queue: None }
 }
 
-/// Checks that a queue is there.
-///
-/// # Errors
-/// 42P01 for an unknown queue.
-pub fn check_queue(session: &Session, queue: &QueueName) -> Result<()> {
-    match policy::exists(session, queue.as_str())? {
-        true => Ok(()),
-        false => Err(Error::NoSuchQueue { queue: queue.as_str().to_owned() }),
-    }
-}
-
 /// Registers a document, given as JSON text, under its name and version. The same content again
 /// changes nothing but the queue, when another is named.
 ///
@@ -145,7 +134,7 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
     name::check_version(Some(&program.version))?;
     let queue = queue.map(|queue| QueueName::parse(Some(queue))).transpose()?;
     if let Some(queue) = &queue {
-        check_queue(session, queue)?;
+        policy::require(session, queue)?;
     }
     let queue = queue.as_ref().map(QueueName::as_str);
     let known = |created| Registered {

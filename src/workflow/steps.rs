@@ -76,6 +76,18 @@ fn check_visible(session: &Session, run: Uuid) -> Result<()> {
 /// 42501 for a caller who may not read workflow runs.
 /// P0002 for a run that the database does not execute.
 pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
+    read(session, run, false)
+}
+
+/// As [`shown`], with what each waits for and its last error.
+///
+/// # Errors
+/// As [`shown`].
+pub fn shown_waiting(session: &Session, run: Uuid) -> Result<Shown> {
+    read(session, run, true)
+}
+
+fn read(session: &Session, run: Uuid, with_waiting: bool) -> Result<Shown> {
     check_visible(session, run)?;
     let view = load::view(session, run)?;
     let program = Rc::clone(&view.program);
@@ -90,12 +102,14 @@ pub fn shown(session: &Session, run: Uuid) -> Result<Shown> {
         .map(|row| rows::step(&program, &row, 0).map(|step| (step.key, step)))
         .collect::<Result<HashMap<_, _>>>()?;
     let mut all = all(&program, &scopes, &steps);
-    let mut waiting = waiting::of_run(session, &view, &steps)?;
-    for step in &mut all {
-        let found = step.key.and_then(|key| waiting.remove(&key));
-        let Waiting { on, last_error } = found.unwrap_or_default();
-        step.waiting_for = (!on.is_empty()).then_some(Value::Object(on));
-        step.last_error = last_error.or_else(|| step.error.clone());
+    if with_waiting {
+        let mut waiting = waiting::of_run(session, &view, &steps)?;
+        for step in &mut all {
+            let found = step.key.and_then(|key| waiting.remove(&key));
+            let Waiting { on, last_error } = found.unwrap_or_default();
+            step.waiting_for = (!on.is_empty()).then_some(Value::Object(on));
+            step.last_error = last_error.or_else(|| step.error.clone());
+        }
     }
     if scopes.is_empty() {
         // Not begun: every step is as the run is, to be started or never to be.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::driver::view::View;
@@ -35,10 +35,10 @@ static WAITS: Statement = Statement::new(
     "select scope, node, event_name from absurd.workflow_wait where workflow_run_id = $1",
 );
 static CHILDREN: Statement = Statement::new(
-    "select parent_scope, parent_node, workflow_run_id
+    "select parent_scope, parent_node, array_agg(workflow_run_id order by workflow_run_id)
        from absurd.workflow_execution
       where parent_run_id = $1 and status in ('pending', 'running')
-      order by workflow_run_id",
+      group by parent_scope, parent_node",
 );
 /// The open run of each task, and the reason of the last that failed.
 static TASKS: Statement = Statement::new(
@@ -81,12 +81,9 @@ pub fn of_run(
         all.entry(key(&row, 0)?).or_default().on.insert("event".to_owned(), event.into());
     }
     for row in session.run(&CHILDREN, &Own, params![run])? {
-        let on = &mut all.entry(key(&row, 0)?).or_default().on;
-        let child = Value::from(row.need::<Uuid>(2)?.to_string());
-        match on.entry("children").or_insert_with(|| json!([])) {
-            Value::Array(children) => children.push(child),
-            other => *other = json!([child]),
-        }
+        let children: Vec<crate::pg::Uuid> = row.need(2)?;
+        let children: Vec<String> = children.iter().map(ToString::to_string).collect();
+        all.entry(key(&row, 0)?).or_default().on.insert("children".to_owned(), children.into());
     }
     if access::allows(&view.queue, &access::READ)? {
         tasks(session, view, steps, &mut all)?;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Row, Session, Timestamp};
-use crate::queue::{QueueName, access, policy};
+use crate::queue::{QueueName, access};
 use crate::task::budget::Budget;
 use crate::task::stuck::{self, Kind};
 use crate::task::sweep;
@@ -278,17 +278,7 @@ impl Again {
 pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Result<i32> {
     let queues = match queue {
         Some(queue) => vec![queue.clone()],
-        None => {
-            let names = policy::all_names(session)?;
-            let mut queues = Vec::new();
-            for queue in names.iter().filter_map(|name| QueueName::parse(Some(name)).ok()) {
-                // Of all queues, those that are the role's to work on.
-                if access::allows(&queue, &access::WORK)? {
-                    queues.push(queue);
-                }
-            }
-            queues
-        }
+        None => access::allowed(session, &access::WORK)?,
     };
     let mut fired = fire_due(session, &queues, limit, true)?;
     // Attempts that have taken too long come after the trees: their runs are locked from here on,

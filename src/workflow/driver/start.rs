@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Jsonb, Session, catalog};
-use crate::queue::QueueName;
 use crate::queue::access::{self, Needs};
+use crate::queue::{QueueName, policy};
 use crate::workflow::advance::takes_items;
 use crate::workflow::bounds::cut;
 use crate::workflow::operator::Operator;
@@ -133,7 +133,7 @@ pub fn run(
     catalog::require("workflow_run", catalog::INSERT)?;
     let definition = registry::require(session, name, version)?;
     let queue = queue_of(&definition, queue)?;
-    registry::check_queue(session, &queue)?;
+    policy::require(session, &queue)?;
     access::require(&queue, &access::SPAWN)?;
     if options.respect_max_active_runs {
         admit::hold(session, name)?;
