@@ -80,6 +80,8 @@ pub enum Error {
     ColumnType { table: String, column: String },
     /// A relation that the engine was to use is not one of its own (55000).
     NotOurs { relation: String, rule: String },
+    /// A row that the call has locked was not changed (27000).
+    Kept { table: String },
     /// Stored data that the extension itself must have written otherwise (XX001).
     Corrupt { what: String },
     /// An error that Postgres raised, kept whole.
@@ -160,6 +162,7 @@ impl Error {
             | Self::NotOwner
             | Self::NotSuperuser { .. } => "42501",
             Self::ForeignTrigger { .. } => "0A000",
+            Self::Kept { .. } => "27000",
             Self::Corrupt { .. } => "XX001",
             // Raised again as it came; never asked for its code.
             Self::Postgres(_) => "XX000",
@@ -326,6 +329,9 @@ impl fmt::Display for Error {
                 write!(f, "column \"{column}\" of {table} has another type than the engine's")
             }
             Self::NotOurs { relation, rule } => write!(f, "relation \"{relation}\" {rule}"),
+            Self::Kept { table } => {
+                write!(f, "a trigger or a policy on table {table} has kept a row as it was")
+            }
             Self::NotOwner => f.write_str("must be owner of extension absurd"),
             Self::NotSuperuser { what } => write!(f, "must be superuser to {what}"),
             Self::StrangeParts { queue, .. } => {

@@ -11,5 +11,6 @@ with wait as (
        set state = 'sleeping', available_at = coalesce($5, 'infinity'), wake_event = $4,
            event_payload = null, claimed_by = null, claim_expires_at = null
      where run_id = $1
+    returning run_id
 )
-update {t} set state = 'sleeping' where task_id = $2
+update {t} set state = 'sleeping' where task_id = $2 and exists (select from asleep)

@@ -1,7 +1,7 @@
 -- Hands out runs that a timeout has woken, and that are locked with their tasks: $1 now, $2 the
 -- runs, $3 worker, $4 end of the lease. A run one of whose waits a client is removing at this
 -- moment is left: a claim waits for nobody. An attempt's limit that is no number of seconds up to a
--- hundred years is none.
+-- hundred years is none. The last two columns say whether the run and its task were changed.
 with head as materialized (
     select r.run_id, r.task_id, r.attempt, t.task_name, t.params, t.retry_strategy,
            t.max_attempts, t.headers, r.wake_event, r.event_payload, t.attempt_timeout
@@ -34,12 +34,14 @@ with head as materialized (
                then $1 + make_interval(secs => ready.attempt_timeout) end
       from ready
      where r.run_id = ready.run_id
+    returning r.run_id
 ), started as (
     update {t} t
        set state = 'running', first_started_at = coalesce(t.first_started_at, $1),
            last_attempt_run = ready.run_id
       from ready
      where t.task_id = ready.task_id
+    returning ready.run_id
 ), waits as (
     delete from {w} w
      using timed_out
@@ -47,5 +49,6 @@ with head as materialized (
      where w.run_id = timed_out.run_id and w.step_name = timed_out.step_name
 )
 select run_id, task_id, attempt, task_name, params, retry_strategy, max_attempts, headers,
-       wake_event, event_payload
+       wake_event, event_payload, run_id in (select run_id from claimed),
+       run_id in (select run_id from started)
   from ready

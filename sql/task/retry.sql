@@ -7,8 +7,9 @@ with next as (
                       order by r.attempt desc limit 1), 0)
       from {t} t
      where t.task_id = $1
+    returning run_id
 )
 update {t}
    set state = 'pending', attempts = $3, max_attempts = $5, last_attempt_run = $2,
        first_started_at = null, cancel_done = null
- where task_id = $1
+ where task_id = $1 and exists (select from next)

@@ -18,6 +18,9 @@ with given as materialized (
            nullif(item -> 'options' -> 'cancellation', 'null'), $9, 'pending', 1, run_id, tenant_id,
            workflow_run_id
       from given
+    returning task_id
 )
 insert into {r} (run_id, task_id, attempt, state, available_at, created_at, tenant_id, priority)
-select run_id, task_id, 1, 'pending', available_at, $9, tenant_id, priority from given
+select run_id, task_id, 1, 'pending', available_at, $9, tenant_id, priority
+  from given
+ where task_id in (select task_id from tasks)

@@ -95,6 +95,7 @@ pub fn run(session: &Session, queue: &QueueName, wait: &Wait) -> Result<Answer> 
     }
     let now = session.now();
     let until = wait.timeout.map(|seconds| now.plus_seconds(f64::from(seconds)));
-    session.run(&WAIT, queue, params![wait.run, task, wait.step, wait.event, until, now])?;
+    let values = params![wait.run, task, wait.step, wait.event, until, now];
+    session.change(&WAIT, queue, values, (1, "{t} or {r}"))?;
     Ok(Answer { suspend: true, payload: None })
 }

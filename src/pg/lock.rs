@@ -50,6 +50,7 @@ enum Class {
     Awaiters = 0xAF,
     Emitters = 0xB0,
     Looking = 0xB1,
+    Probing = 0xB2,
 }
 
 /// A lock: what it is about, and of which queue or name, as 64 bits of a hash.
@@ -243,6 +244,17 @@ pub fn front(queue: &str) -> Result<bool> {
 /// of the subtransaction in which it does.
 pub fn looking(queue: &str) -> Result<bool> {
     let tag = (Class::Looking, hash(queue, 0));
+    Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))
+}
+
+/// Whether this session may let a step probe a breaker that is not closed, the answer of which it
+/// has to look at then: of several, one may at a time. Never waited for, so that no one waits in a
+/// circle who holds it.
+///
+/// # Errors
+/// 53200 when the server's lock table is full.
+pub fn probing(workflow: &str, node: &str) -> Result<bool> {
+    let tag = (Class::Probing, hash(node, hash(workflow, 0)));
     Ok(!matches!(acquire(tag, pg_sys::ExclusiveLock as c_int, true)?, Acquired::Not))
 }
 

@@ -23,12 +23,19 @@ unsafe extern "C-unwind" {
 pub struct Rows {
     table: *mut pg_sys::SPITupleTable,
     len: usize,
+    processed: usize,
 }
 
 impl Rows {
     pub(super) fn new(table: *mut pg_sys::SPITupleTable, processed: u64) -> Self {
-        let len = if table.is_null() { 0 } else { processed as usize };
-        Self { table, len }
+        let processed = processed as usize;
+        let len = if table.is_null() { 0 } else { processed };
+        Self { table, len, processed }
+    }
+
+    /// How many rows the statement itself has read or changed, whether it returns them or not.
+    pub fn processed(&self) -> usize {
+        self.processed
     }
 
     pub fn is_empty(&self) -> bool {

@@ -114,6 +114,24 @@ impl Session {
         self.execute(statement, scope, params, false)
     }
 
+    /// Runs a statement of the engine that changes so many rows, which the call has locked or makes,
+    /// of a `table`, which stands as in a statement.
+    ///
+    /// # Errors
+    /// 27000 when a trigger or a policy has kept one as it was: what is told of it would not be so.
+    pub fn change(
+        &self,
+        statement: &'static Statement,
+        scope: &impl Scope,
+        params: &[Param],
+        (count, table): (usize, &'static str),
+    ) -> Result<()> {
+        match self.run(statement, scope, params)?.processed() == count {
+            true => Ok(()),
+            false => Err(Error::Kept { table: scope.expand(table) }),
+        }
+    }
+
     /// Whether the transaction keeps one snapshot (REPEATABLE READ, SERIALIZABLE), so that its
     /// statements do not see what was committed since.
     pub fn keeps_snapshot(&self) -> bool {

@@ -125,7 +125,8 @@ pub fn spawn(
             items.iter().map(|item| Some(item.options.priority)).collect::<Vec<_>>(),
             now,
         ];
-        session.run(&SPAWN_MANY, queue, values)?;
+        let count = items.iter().filter(|item| !keyed(item)).count();
+        session.change(&SPAWN_MANY, queue, values, (count, "{t} or {r}"))?;
         ready::announce_all(session, queue, &starts)?;
     }
     let mut by_key: Vec<usize> = (0..items.len()).filter(|index| keyed(&items[*index])).collect();

@@ -3,6 +3,7 @@
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
+use crate::pg::plan::Scope;
 use crate::pg::{Session, Statement, Uuid};
 use crate::queue::QueueName;
 
@@ -97,7 +98,7 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
     let mut cancelled = Cancelled { count: 0, followed: Vec::new() };
     let mut was_in_vain = false;
     while !tasks.is_empty() {
-        session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?;
+        let runs = session.run(&CANCEL_RUNS, queue, params![tasks.clone()])?.processed();
         let done = session.run(&CANCEL_TASKS, queue, params![tasks.clone(), session.now()])?;
         let count = done.len();
         cancelled.count += count;
@@ -114,9 +115,9 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
         // What is still open after that, with no run that has come since, is not the caller's to
         // change.
         if left.len() == tasks.len() && count == 0 && was_in_vain {
-            break;
+            return Err(Error::Kept { table: queue.expand("{t} or {r}") });
         }
-        was_in_vain = count == 0;
+        was_in_vain = count == 0 && runs == 0;
         tasks = left;
     }
     Ok(cancelled)

@@ -4,8 +4,9 @@ use super::backoff::Backoff;
 use super::followed::{Attempt, Outcome};
 use super::options::Cancellation;
 use super::state::State;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
+use crate::pg::plan::Scope;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::queue::{QueueName, ready};
 
@@ -198,16 +199,18 @@ fn settle(
     let next = at.map(|_| session.new_id()).transpose()?;
     // Waits that others registered while they were waited for are seen by now.
     let has_waits = session.run(&FAIL, queue, params![run, reason, now, next.is_some()])?;
-    if has_waits.only()?.need(0)? {
+    let kept = || Error::Kept { table: queue.expand("{r}") };
+    if has_waits.first().ok_or_else(kept)?.need(0)? {
         session.run(&FORGET_WAITS, queue, params![run])?;
     }
     let following = next.map(|_| attempt + 1);
     if let (Some(next), Some(following), Some(at)) = (next, following, at) {
         let values = params![run, next, following, state.as_str(), at, now];
-        session.run(&NEXT, queue, values)?;
+        session.change(&NEXT, queue, values, (1, "{r}"))?;
     }
     let last = next.unwrap_or(run);
-    session.run(&TASK, queue, params![task, state.as_str(), last, following, now])?;
+    let values = params![task, state.as_str(), last, following, now];
+    session.change(&TASK, queue, values, (1, "{t}"))?;
     if let Some(at) = at {
         ready::announce(session, queue, at)?;
     }

@@ -16,7 +16,7 @@ use super::followed;
 use super::options::Cancellation;
 use super::pages::Pages;
 use super::stuck;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::Scope;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
@@ -248,23 +248,25 @@ impl Offer<'_> {
         ready: &[&Ready],
     ) -> Result<()> {
         let (now, worker, until) = (session.now(), self.worker, self.until);
+        // A run that stays as it was would be handed out again and again.
+        let (runs_table, tasks_table) = ((ready.len(), "{r}"), (ready.len(), "{t}"));
         match ready {
-            [] => {}
+            [] => Ok(()),
             [run] => {
                 let Claimed { run_id, task_id, .. } = run.claimed;
                 let values = params![run_id, run.attempt_ends_at, now, worker, until];
-                session.run(&TAKE_RUN, scope, values)?;
-                session.run(&TAKE_TASK, scope, params![task_id, run_id, now])?;
+                session.change(&TAKE_RUN, scope, values, runs_table)?;
+                session.change(&TAKE_TASK, scope, params![task_id, run_id, now], tasks_table)
             }
             many => {
                 let runs: Vec<_> = many.iter().map(|run| run.claimed.run_id).collect();
                 let tasks: Vec<_> = many.iter().map(|run| run.claimed.task_id).collect();
                 let ends: Vec<_> = many.iter().map(|run| run.attempt_ends_at).collect();
-                session.run(&TAKE_RUNS, scope, params![runs.clone(), ends, now, worker, until])?;
-                session.run(&TAKE_TASKS, scope, params![tasks, runs, now])?;
+                let values = params![runs.clone(), ends, now, worker, until];
+                session.change(&TAKE_RUNS, scope, values, runs_table)?;
+                session.change(&TAKE_TASKS, scope, params![tasks, runs, now], tasks_table)
             }
         }
-        Ok(())
     }
 }
 
@@ -318,4 +320,25 @@ pub(super) fn plain(session: &Session, run: Row, task: Row, from: usize) -> Resu
         },
         attempt_ends_at: attempt_end(now, timeout),
     }))
+}
+
+/// A run that claim.sql has handed out.
+pub(super) fn of_woken(session: &Session, queue: &QueueName, row: Row) -> Result<Claimed> {
+    for (table, column) in [("{r}", 10), ("{t}", 11)] {
+        if !row.need::<bool>(column)? {
+            return Err(Error::Kept { table: queue.expand(table) });
+        }
+    }
+    Ok(Claimed {
+        run_id: row.need(0)?,
+        task_id: row.need(1)?,
+        attempt: row.need(2)?,
+        task_name: row.need(3)?,
+        params: session.keep(row.get(4)?),
+        retry_strategy: session.keep(row.get(5)?),
+        max_attempts: row.get(6)?,
+        headers: session.keep(row.get(7)?),
+        wake_event: row.get(8)?,
+        event_payload: session.keep(row.get(9)?),
+    })
 }

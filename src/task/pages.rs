@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::slice;
 
 use super::budget::Budget;
-use super::hand_out::{Claimed, Handed, Offer, Place, Ready, Tasks, is_due, plain};
+use super::hand_out::{Claimed, Handed, Offer, Place, Ready, Tasks, is_due, of_woken, plain};
 use super::lost::Passed;
 use super::stuck::{self, Kind, Known};
 use crate::error::{Error, Result};
@@ -333,7 +333,7 @@ impl<'a> Pages<'a> {
         let Offer { worker, until, .. } = self.offer;
         let values = params![self.session.now(), woken, *worker, *until];
         let rows = self.session.run(&CLAIM, self.queue, values)?;
-        rows.into_iter().map(|row| read(self.session, row)).collect()
+        rows.into_iter().map(|row| of_woken(self.session, self.queue, row)).collect()
     }
 }
 
@@ -380,20 +380,4 @@ fn in_order(found: &mut Vec<Found>, woken: Vec<Claimed>) -> Vec<Claimed> {
 /// The lowest id that a run can have.
 fn lowest() -> Uuid {
     Uuid::from_bytes([0; 16])
-}
-
-/// A row of claim.sql.
-fn read(session: &Session, row: Row) -> Result<Claimed> {
-    Ok(Claimed {
-        run_id: row.need(0)?,
-        task_id: row.need(1)?,
-        attempt: row.need(2)?,
-        task_name: row.need(3)?,
-        params: session.keep(row.get(4)?),
-        retry_strategy: session.keep(row.get(5)?),
-        max_attempts: row.get(6)?,
-        headers: session.keep(row.get(7)?),
-        wake_event: row.get(8)?,
-        event_payload: session.keep(row.get(9)?),
-    })
 }

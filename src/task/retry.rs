@@ -68,7 +68,8 @@ pub fn run(
     if options.spawn_new {
         let task_id = session.new_id()?;
         let allowed = options.max_attempts.or(failed.max_attempts);
-        session.run(&RESPAWN, queue, params![task_id, run_id, task, now, allowed])?;
+        let values = params![task_id, run_id, task, now, allowed];
+        session.change(&RESPAWN, queue, values, (1, "{t} or {r}"))?;
         ready::announce(session, queue, now)?;
         return Ok(Spawned { task_id, run_id: Some(run_id), attempt: 1, created: true });
     }
@@ -80,7 +81,8 @@ pub fn run(
             format!("must be greater than current attempts ({})", failed.attempts),
         ));
     }
-    session.run(&RETRY, queue, params![task, run_id, attempt, now, allowed])?;
+    let values = params![task, run_id, attempt, now, allowed];
+    session.change(&RETRY, queue, values, (1, "{t} or {r}"))?;
     ready::announce(session, queue, now)?;
     Ok(Spawned { task_id: task, run_id: Some(run_id), attempt, created: false })
 }

@@ -116,9 +116,9 @@ pub fn run(session: &Session, queue: &QueueName, order: &Order) -> Result<Spawne
             tenant,
             order.workflow_run,
         ];
-        session.run(&SPAWN, queue, task)?;
+        session.change(&SPAWN, queue, task, (1, "{t}"))?;
         let run = params![run_id, task_id, available_at, now, tenant, options.priority];
-        session.run(&SPAWN_RUN, queue, run)?;
+        session.change(&SPAWN_RUN, queue, run, (1, "{r}"))?;
         ready::announce(session, queue, available_at)?;
         return Ok(spawned);
     };

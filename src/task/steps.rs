@@ -59,9 +59,10 @@ pub fn spawn(session: &Session, queue: &QueueName, tasks: &[StepTask]) -> Result
             task.workflow_run,
             session.now(),
         ];
-        session.run(&SPAWN_ONE, queue, values)?;
+        session.change(&SPAWN_ONE, queue, values, (1, "{t}"))?;
         let (now, tenant): (_, Option<&str>) = (session.now(), None);
-        session.run(&SPAWN_RUN, queue, params![run, ids[0], now, now, tenant, 0_i16])?;
+        let values = params![run, ids[0], now, now, tenant, 0_i16];
+        session.change(&SPAWN_RUN, queue, values, (1, "{r}"))?;
         ready::announce(session, queue, session.now())?;
         return Ok(ids);
     }

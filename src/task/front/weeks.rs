@@ -19,7 +19,7 @@ use crate::task::direct;
 
 /// Weeks, with the default partition, of which a claim may lock all: more than the default policy
 /// makes.
-const FEW: usize = 8;
+const FEW: usize = 1;
 
 /// The next lower priority that has any run waiting.
 static BELOW: Statement = Statement::new(

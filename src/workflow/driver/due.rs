@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use uuid::Uuid;
 
-use super::turn::{Turn, Turned};
+use super::turn::{Breaker, Turn, Turned};
 use super::{Drive, admit, direct, followed, inbox, rows};
 use crate::error::{Error, Result};
 use crate::params;
@@ -225,13 +225,15 @@ pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result
     let caller = stuck::caller(session)?;
     let again = Again::of(session, queue)?;
     let (mut over, mut is_first) = (Vec::new(), true);
+    let breaker = Breaker::default();
     loop {
         let Due { roots, is_full } = due(session, queue, PAGE, &caller, &over)?;
         for root in roots {
             if !is_first && budget.is_spent() {
                 return Ok(());
             }
-            let turn = Turn { session, root, queue: Some(queue), budget: Some(budget) };
+            let of_call = Turn::of_call(session, root, queue, &breaker);
+            let turn = Turn { budget: Some(budget), ..of_call };
             let turned = turn.try_take(|drive| drive.settle().map(drop))?;
             if turned == Turned::Done {
                 again.succeeded(session, queue, root)?;
@@ -311,6 +313,7 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
 fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool) -> Result<i32> {
     let mut fired = 0;
     let caller = stuck::caller(session)?;
+    let breaker = Breaker::default();
     for queue in queues {
         let again = Again::of(session, queue)?;
         // A timer may set another that is due at once.
@@ -323,7 +326,7 @@ fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool
                     count = drive.settle()?;
                     Ok(())
                 };
-                let turn = Turn { session, root, queue: Some(queue), budget: None };
+                let turn = Turn::of_call(session, root, queue, &breaker);
                 let done = match std::mem::take(&mut waits) {
                     true => turn.wait(first)?,
                     false => turn.try_take(first)?,

@@ -87,7 +87,7 @@ pub type Shared = Rc<RefCell<Later>>;
 pub fn finish_later(session: &Session, shared: &Shared) -> Result<()> {
     let mut later = shared.take();
     later.breakers.flush(session)?;
-    turn::try_roots(session, later.roots)
+    turn::try_each(session, later.roots, &RefCell::new(later.breakers.last))
 }
 
 /// Stimuli that one call takes up which is about its tree alone; a few more than these may be.
@@ -162,10 +162,9 @@ impl<'s> Drive<'s> {
     /// call.
     pub fn finish(mut self) -> Result<usize> {
         self.end()?;
-        let others = std::mem::take(&mut self.others);
-        match self.is_part {
-            true => self.shared.borrow_mut().roots.extend(others),
-            false => turn::try_roots(self.session, others)?,
+        self.shared.borrow_mut().roots.extend(self.others);
+        if !self.is_part {
+            finish_later(self.session, &self.shared)?;
         }
         Ok(self.cancelled)
     }
@@ -217,8 +216,8 @@ impl<'s> Drive<'s> {
         Ok(self.timers.fired)
     }
 
-    /// As [`Drive::finish`], and leaves what other trees were told to them. What transitions had no
-    /// room for is left to the next call: each does a piece.
+    /// As [`Drive::finish`] as far as the tree itself goes. What transitions had no room for is left
+    /// to the next call: each does a piece.
     fn end(&mut self) -> Result<()> {
         self.work_off()?;
         for (run, work) in std::mem::take(&mut self.rest) {
@@ -228,10 +227,18 @@ impl<'s> Drive<'s> {
             lock::count(self.session, self.root, self.uncounted)?;
             self.uncounted = 0;
         }
-        match self.is_part {
-            true => Ok(()),
-            false => self.shared.take().breakers.flush(self.session),
-        }
+        Ok(())
+    }
+
+    /// As [`Drive::finish`] of one tree's turn among others', and leaves what other trees were told
+    /// to them. `last` is the last breaker that the call has locked, before and after.
+    fn end_turn(mut self, last: &mut Option<breakers::Key>) -> Result<()> {
+        self.end()?;
+        let told = &mut self.shared.borrow_mut().breakers;
+        told.last = last.clone();
+        told.flush(self.session)?;
+        last.clone_from(&told.last);
+        Ok(())
     }
 
     /// One transition of one run. A run that has ended takes no more stimuli.

@@ -1,7 +1,11 @@
 //! The turns that trees get in calls which are about more than one of them.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
+use super::breakers::Key;
 use super::{Drive, lock};
 use crate::error::Result;
 use crate::params;
@@ -17,13 +21,22 @@ const ROOTS: usize = 16;
 /// Lets trees go on for which stimuli were left, as far as nobody else holds them. None is waited
 /// for: a tree whose turn takes longer than a moment is left as it was, one that fails is set
 /// aside.
-pub fn try_roots(session: &Session, roots: impl IntoIterator<Item = Uuid>) -> Result<()> {
+pub fn try_roots(session: &Session, roots: BTreeSet<Uuid>) -> Result<()> {
+    try_each(session, roots, &Breaker::default())
+}
+
+/// As [`try_roots`] in a call that has locked breakers.
+pub(super) fn try_each(session: &Session, roots: BTreeSet<Uuid>, breaker: &Breaker) -> Result<()> {
     for root in roots.into_iter().take(ROOTS) {
-        let turn = Turn { session, root, queue: None, budget: None };
+        let turn = Turn { session, root, queue: None, budget: None, breaker };
         turn.try_take(|_| Ok(()))?;
     }
     Ok(())
 }
+
+/// The last breaker, in the order in which they are locked, that a call has locked: its turns wait
+/// for later ones only.
+pub type Breaker = RefCell<Option<Key>>;
 
 /// A tree's turn in a call that is about more than that tree.
 pub struct Turn<'a> {
@@ -32,6 +45,7 @@ pub struct Turn<'a> {
     /// The queue whose work the call looks through; none for that of the root.
     pub queue: Option<&'a QueueName>,
     pub budget: Option<&'a Budget>,
+    pub breaker: &'a Breaker,
 }
 
 /// What came of a turn.
@@ -46,7 +60,18 @@ pub enum Turned {
 
 static QUEUE: Statement =
     Statement::new("select queue_name from absurd.workflow_execution where workflow_run_id = $1");
-impl Turn<'_> {
+
+impl<'a> Turn<'a> {
+    /// In a call that looks through a queue's work, without a budget.
+    pub fn of_call(
+        session: &'a Session,
+        root: Uuid,
+        queue: &'a QueueName,
+        breaker: &'a Breaker,
+    ) -> Self {
+        Self { session, root, queue: Some(queue), budget: None, breaker }
+    }
+
     /// Takes the root if it is free, lets `first` add stimuli to those that were left, and works
     /// them off.
     ///
@@ -76,7 +101,7 @@ impl Turn<'_> {
     fn go_on(&self, transition: i64, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<()> {
         let mut drive = Drive::new(self.session, self.root, transition).within(self.budget);
         first(&mut drive)?;
-        drive.end()
+        drive.end_turn(&mut self.breaker.borrow_mut())
     }
 
     /// What a tree's failure means for a call that is about more than that tree: a tree that others

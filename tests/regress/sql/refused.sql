@@ -116,6 +116,24 @@ select count(*) from generate_series(1, 3) n, absurd.claim_task('refusing', 'w' 
 select kind, count(*), max(attempts), error ->> 'sqlstate' as sqlstate, error ->> 'message' as message from absurd.stuck_work group by 1, 4, 5 order by 5;
 select pg_temp.clear();
 
+-- A trigger that keeps a row as it is without a word: of the run, of the task, of a run that a timeout has woken.
+create function pg_temp.keep() returns trigger language plpgsql as $$ begin return null; end $$;
+create trigger keep before update on absurd.r_refusing for each row when (new.state = 'running' and new.attempt = 7) execute function pg_temp.keep();
+create trigger keep before update on absurd.t_refusing for each row when (new.state = 'running' and new.task_name like 'kept%') execute function pg_temp.keep();
+select count(pg_temp.spawn(name)) from unnest(array['run is kept', 'kept', 'kept and woken', 'free']) name;
+update absurd.r_refusing r set attempt = 7 from absurd.t_refusing t where t.task_id = r.task_id and task_name = 'run is kept';
+update absurd.r_refusing r set state = 'sleeping', wake_event = 'e' from absurd.t_refusing t
+ where t.task_id = r.task_id and task_name = 'kept and woken';
+insert into absurd.w_refusing (task_id, run_id, step_name, event_name, timeout_at)
+select task_id, run_id, 's', 'e', absurd.current_time() from absurd.r_refusing where state = 'sleeping';
+select task_name from absurd.claim_task('refusing', 'w', 0, 10);
+select count(*) from generate_series(1, 3) n, absurd.claim_task('refusing', 'w' || n, 0, 10);
+select * from pg_temp.aside();
+select task_name, t.state as task, r.state as run from absurd.t_refusing t join absurd.r_refusing r using (task_id) order by 1;
+drop trigger keep on absurd.r_refusing;
+drop trigger keep on absurd.t_refusing;
+select pg_temp.clear();
+
 -- An index of the owner's is known by its first failure in a session, which ends that one claim.
 select absurd.create_queue('indexed');
 create unique index one_each on absurd.r_indexed (claimed_by);

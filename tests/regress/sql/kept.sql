@@ -1,0 +1,52 @@
+-- A trigger of the owner's that keeps a row as it is, without an error: no verb says that it did what it did not do,
+-- and none leaves half of it behind.
+set client_min_messages = warning;
+set timezone = 'UTC';
+set absurd.fake_now = '2026-01-01 00:00:00+00';
+select absurd.create_queue('kept');
+create function pg_temp.keep() returns trigger language plpgsql as $$ begin return null; end $$;
+create function pg_temp.told(call text) returns text language plpgsql as $$
+  declare answer text;
+  begin
+    execute call into answer;
+    return coalesce(nullif(regexp_replace(answer, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID', 'g'), ''), 'done');
+  exception when others then
+    return regexp_replace(sqlstate || ' ' || sqlerrm, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID', 'g');
+  end $$;
+
+-- Does something to a new task, which is running, or has failed, while rows of its table, or of its run's, are kept.
+create function pg_temp.probe(letter text, event text, verb text, told out text, seen out text, violations out bigint)
+language plpgsql as $$
+  declare run uuid; task uuid;
+  begin
+    select task_id, run_id into task, run from absurd.spawn_task('kept', 'x', '{"max_attempts": 2}');
+    perform from absurd.claim_task('kept', 'w', 60, 1);
+    if verb like '%retry%' then
+      update absurd.t_kept set max_attempts = 1;
+      perform absurd.fail_run('kept', run, '{}');
+    end if;
+    execute format('create trigger keep before %s on absurd.%s_kept for each row execute function pg_temp.keep()', event, letter);
+    told := pg_temp.told(replace(replace(verb, '$run', run::text), '$task', task::text));
+    seen := (select string_agg(state, ' ') from absurd.t_kept) || ': ' || (select string_agg(state, ' ' order by attempt) from absurd.r_kept);
+    violations := (select count(*) from absurd.verify('kept'));
+    execute format('drop trigger keep on absurd.%s_kept', letter);
+    delete from absurd.t_kept; delete from absurd.r_kept; delete from absurd.w_kept;
+  end $$;
+
+select letter, split_part(verb, '(', 1) as verb, p.*
+  from unnest(array['t', 'r']) letter,
+       unnest(array[
+         $$absurd.complete_run('kept', '$run')$$, $$absurd.complete_runs('kept', array['$run'::uuid])$$,
+         $$absurd.fail_run('kept', '$run', '{}')$$, $$absurd.fail_runs('kept', array['$run'::uuid])$$,
+         $$absurd.cancel_task('kept', '$task')$$, $$absurd.schedule_run('kept', '$run', 'infinity')$$,
+         $$absurd.await_event('kept', '$task', '$run', 's', 'e', 60)$$, $$absurd.retry_task('kept', '$task')$$]) verb,
+       pg_temp.probe(letter, 'update', 'select ' || verb) p
+ order by 1, 2;
+select letter, split_part(verb, '(', 1) as verb, p.told, p.violations
+  from unnest(array['t', 'r']) letter,
+       unnest(array[
+         $$absurd.spawn_task('kept', 'y', '{}')$$, $$absurd.spawn_tasks('kept', '[{"task_name": "y"}]')$$,
+         $$absurd.fail_run('kept', '$run', '{}')$$, $$absurd.retry_task('kept', '$task', '{"spawn_new": true}')$$]) verb,
+       pg_temp.probe(letter, 'insert', 'select ' || verb) p
+ order by 1, 2;
+select absurd.drop_queue('kept');
