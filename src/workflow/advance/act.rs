@@ -100,11 +100,7 @@ impl Transition<'_> {
             JoinEnd::Earliest => self.earliest_completed(&keys)?,
             _ => true,
         };
-        let cancels = match &program.node(key.node).options.cancel_losers {
-            Some(tree) => truthy(&self.resolve(key, tree)?),
-            None => false,
-        };
-        let mut losers = Vec::new();
+        let losers = self.losers(key, &places)?;
         let mut members = Vec::with_capacity(inputs.len());
         let mut failed = Vec::new();
         for (input, place) in inputs.iter().zip(&places) {
@@ -118,9 +114,6 @@ impl Transition<'_> {
                 Place::Elsewhere => (None, StepState::Pending),
             };
             let id = program.node(*input).id.as_str();
-            if let (true, Place::Step(loser), None) = (cancels, place, state.outcome()) {
-                losers.push(*loser);
-            }
             if state.outcome() == Some(Outcome::Failed) {
                 failed.push(id);
             }
@@ -138,6 +131,39 @@ impl Transition<'_> {
         let results = object(members).value()?.clone();
         let more = vec![("inputs", results)];
         Err(Halt::Failed(of_step(id, &Failure::join(text), more)))
+    }
+
+    /// The inputs of a join that it ends when it is decided without them.
+    fn losers(&mut self, key: StepKey, places: &[Place]) -> Acting<Vec<StepKey>> {
+        let program = self.program;
+        let cancels = match &program.node(key.node).options.cancel_losers {
+            Some(tree) => truthy(&self.resolve(key, tree)?),
+            None => false,
+        };
+        let mut losers = Vec::new();
+        for step in places.iter().filter(|_| cancels).filter_map(place_of) {
+            if self.view.state(step)?.outcome().is_none() {
+                losers.push(step);
+            }
+        }
+        Ok(losers)
+    }
+
+    /// Fails a join that has waited too long for its inputs.
+    pub fn fail_join(&mut self, key: StepKey, error: Json) -> crate::error::Result<()> {
+        let scope = self.view.scope(key.scope)?;
+        let mut places = Vec::new();
+        for input in &self.program.node(key.node).predecessors.inputs {
+            places.push(self.locate(&scope, *input)?);
+        }
+        let losers = match self.losers(key, &places) {
+            Ok(losers) => losers,
+            // It fails in any case.
+            Err(Halt::Failed(_)) => Vec::new(),
+            Err(Halt::Broken(error)) => return Err(error),
+        };
+        self.fail(key, error)?;
+        losers.into_iter().try_for_each(|loser| self.cancel_loser(loser))
     }
 
     /// Whether the input that ended first, skipped ones aside, completed.

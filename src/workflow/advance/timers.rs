@@ -134,7 +134,7 @@ impl Transition<'_> {
             (StepState::Completed, Operator::Parallel(_)) if step.open > 0 => self.close_fork(key),
             (StepState::Pending, Operator::Join(_)) if self.is_alive(key.scope)? => {
                 let error = self.overdue(key);
-                self.fail(key, error)
+                self.fail_join(key, error)
             }
             (StepState::Running, operator) => {
                 match operator {

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use uuid::Uuid;
 
 use super::turn::{Breaker, Turn, Turned};
-use super::{Drive, admit, direct, followed, inbox, rows};
+use super::{Drive, admit, direct, followed, rows};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Own, Statement};
@@ -89,8 +89,9 @@ type Timer = (Uuid, i32, i32);
 
 /// What a call does about the due timers of its tree.
 pub struct Timers {
-    /// Whether all are to fire, not only those that were due before what was left for the tree.
-    pub settles: bool,
+    /// The instant up to which all are to fire, not only those that were due before what was left
+    /// for the tree.
+    pub until: Option<Timestamp>,
     /// How many have fired, and at most may.
     pub fired: i32,
     pub limit: i32,
@@ -101,7 +102,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { settles: false, fired: 0, limit: i32::MAX, left: None }
+        Self { until: None, fired: 0, limit: i32::MAX, left: None }
     }
 }
 
@@ -125,8 +126,8 @@ pub fn next(drive: &mut Drive) -> Result<Option<Timestamp>> {
     Ok(first)
 }
 
-/// Fires the next due timers of the call's tree: those of one instant, or in a call that settles
-/// the tree and finds nothing left for it some more. False when the call may fire no more.
+/// Fires the next due timers of the call's tree, those of one instant: what comes of them may end
+/// others. False when the call may fire no more.
 ///
 /// # Errors
 /// As [`Drive::finish`].
@@ -135,12 +136,11 @@ pub fn fire(drive: &mut Drive) -> Result<bool> {
     if room <= 0 {
         return Ok(false);
     }
-    let most = match inbox::has_any(drive)? {
-        true => 1,
-        false => FIRED.min(usize::try_from(room).unwrap_or_default()),
-    };
+    let most = FIRED.min(usize::try_from(room).unwrap_or_default());
     let Some(left) = &mut drive.timers.left else { return Ok(false) };
-    let timers: Vec<Timer> = left.drain(..most.min(left.len())).map(|(_, timer)| timer).collect();
+    let instant = left.front().map(|(at, _)| *at);
+    let count = left.iter().take(most).take_while(|(at, _)| Some(*at) == instant).count();
+    let timers: Vec<Timer> = left.drain(..count).map(|(_, timer)| timer).collect();
     if left.is_empty() {
         // There may be more than one look finds, and what has fired may have set others.
         drive.timers.left = None;
@@ -234,7 +234,7 @@ pub fn on_claim(session: &Session, queue: &QueueName, budget: &Budget) -> Result
             }
             let of_call = Turn::of_call(session, root, queue, &breaker);
             let turn = Turn { budget: Some(budget), ..of_call };
-            let turned = turn.try_take(|drive| drive.settle().map(drop))?;
+            let turned = turn.try_take(|drive| drive.settle(session.now()).map(drop))?;
             if turned == Turned::Done {
                 again.succeeded(session, queue, root)?;
             }
@@ -282,12 +282,11 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
         Some(queue) => vec![queue.clone()],
         None => access::allowed(session, &access::WORK)?,
     };
-    let mut fired = fire_due(session, &queues, limit, true)?;
-    // Attempts that have taken too long come after the trees: their runs are locked from here on,
-    // and who holds runs waits for no tree.
+    // What attempts that have taken too long come to is left to the trees, which take it up in the
+    // order of time. Their runs are locked from here on, and who holds runs waits for no tree.
     let mut overrun = 0;
     for one in &queues {
-        let wanted = limit - fired - overrun;
+        let wanted = limit - overrun;
         if wanted <= 0 {
             break;
         }
@@ -301,11 +300,8 @@ pub fn advance(session: &Session, queue: Option<&QueueName>, limit: i32) -> Resu
         overrun += swept.attempts.len() as i32;
         followed::swept(session, one, &swept.attempts, swept.cancelled)?;
     }
-    if overrun > 0 {
-        fired += overrun;
-        fired += fire_due(session, &queues, limit.max(fired + 1) - fired, false)?;
-    }
-    Ok(fired)
+    let fired = fire_due(session, &queues, (limit - overrun).max(1), overrun == 0)?;
+    Ok(overrun + fired)
 }
 
 /// Fires due timers of some queues and takes up the stimuli that were left. `waits` for the first
@@ -323,7 +319,7 @@ fn fire_due(session: &Session, queues: &[QueueName], limit: i32, mut waits: bool
                 let mut count = 0;
                 let first = |drive: &mut Drive| {
                     drive.timers.limit = limit - fired;
-                    count = drive.settle()?;
+                    count = drive.settle(session.now())?;
                     Ok(())
                 };
                 let turn = Turn::of_call(session, root, queue, &breaker);

@@ -83,9 +83,10 @@ impl Held<'_> {
         }
         let over = self.attempt_ends_at.filter(|at| *at <= session.now());
         let due = self.drive.as_mut().map(due::next).transpose()?.flatten();
+        let until = over.unwrap_or(session.now());
         let mut fired = 0;
-        if due.is_some_and(|due| over.is_none_or(|over| due <= over)) {
-            fired = self.drive.as_mut().map_or(Ok(0), Drive::settle)?;
+        if due.is_some_and(|due| due <= until) {
+            fired = self.drive.as_mut().map_or(Ok(0), |drive| drive.settle(until))?;
             if let Some(drive) = self.drive.as_ref().filter(|drive| drive.is_part && fired > 0) {
                 drive.shared.borrow_mut().has_settled = true;
             }
@@ -107,6 +108,11 @@ impl Held<'_> {
                 drive.finish()?;
             }
         } else {
+            if let Some(drive) = self.drive.take_if(|drive| drive.is_cut) {
+                // More was due than a call fires: what the worker tells is left to take its place
+                // in the order of time.
+                drive.finish()?;
+            }
             return Ok(Some(self));
         }
         too_late(run).map(|()| None)

@@ -31,7 +31,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::pg::Session;
+use crate::pg::{Session, Timestamp};
 use crate::task::budget::Budget;
 use crate::workflow::advance::advance;
 use crate::workflow::stimulus::{Stimulus, Work};
@@ -171,7 +171,7 @@ impl<'s> Drive<'s> {
 
     /// Works off the stimuli that the call has, then those that were left for the tree, until there
     /// are none or the call has taken up its share. A timer fires before what happened after it
-    /// was due (HIGHWAY 14.5), and in a call that settles the tree in any case.
+    /// was due (HIGHWAY 14.5), and in a call that settles the tree up to its instant in any case.
     fn work_off(&mut self) -> Result<()> {
         loop {
             self.work_off_own()?;
@@ -180,14 +180,15 @@ impl<'s> Drive<'s> {
                 return Ok(());
             }
             let is_left = inbox::has_any(self)?;
-            if !is_left && !self.timers.settles {
+            if !is_left && self.timers.until.is_none() {
                 return Ok(());
             }
             let due = due::next(self)?;
             if is_left && inbox::take(self, due)? {
                 continue;
             }
-            if due.is_none() {
+            let fires = due.is_some_and(|due| is_left || Some(due) <= self.timers.until);
+            if !fires {
                 return Ok(());
             }
             if !due::fire(self)? {
@@ -204,15 +205,15 @@ impl<'s> Drive<'s> {
         Ok(())
     }
 
-    /// Brings the tree to where it is at this moment, whoever looked last: what was left for it
-    /// happens and what is due fires, in the order of time. Returns how many timers fired.
+    /// Brings the tree to where it was at an instant, whoever looked last: what was left for it
+    /// happens and what was due fires, in the order of time. Returns how many timers fired.
     ///
     /// # Errors
     /// As [`Drive::finish`].
-    fn settle(&mut self) -> Result<i32> {
-        self.timers.settles = true;
+    fn settle(&mut self, until: Timestamp) -> Result<i32> {
+        self.timers.until = Some(until);
         self.work_off()?;
-        self.timers.settles = false;
+        self.timers.until = None;
         Ok(self.timers.fired)
     }
 

@@ -93,6 +93,46 @@ select pg_temp.seen(:'run');
 select error ->> 'message' as message from absurd.workflow_run_steps(:'run') where path = 'j';
 select count(*) as timers from absurd.workflow_timer;
 
+-- One whose time is over ends its losers where it is told to.
+select pg_temp.at(0);
+select pg_temp.start('losers', '{"e": {"task_id": "e", "operator_type": "wait_for_event", "event_name": "l_{{run.id}}"},
+  "t": {"task_id": "t", "operator_type": "task", "function": "f"},
+  "j": {"task_id": "j", "operator_type": "join", "join_tasks": ["e", "t"], "join_mode": "any_of", "timeout_policy": {"timeout": "PT5S"},
+        "metadata": {"absurd": {"cancel_losers": true}}}}') as run \gset
+select pg_temp.at(6);
+select absurd.advance_timers('decides');
+select pg_temp.seen(:'run');
+select state from absurd.t_decides where workflow_run_id = :'run';
+
+-- A child that ended before its step's time was over, and an attempt that ran out of its time before a deadline: the earlier one decides.
+select count(*) from absurd.register_workflow('{"name": "decides_wait", "tasks": {"w": {"task_id": "w", "operator_type": "wait", "wait_for": "PT10S"}}}', 'decides');
+select pg_temp.at(0);
+select pg_temp.start('child', '{"c": {"task_id": "c", "operator_type": "child_workflow", "children": {"k": {"workflow_name": "decides_wait"}}, "timeout_policy": {"timeout": "PT11S"}}}') as run \gset
+select pg_temp.at(20);
+select absurd.advance_timers('decides') > 0 as advanced;
+select pg_temp.seen(:'run');
+select pg_temp.at(0);
+select pg_temp.start('overrun', pg_temp.task('{"timeout_policy": {"timeout": 30}}'), '{"deadline_seconds": 60, "deadline_action": "cancel"}') as run \gset
+select pg_temp.claim() is not null as claimed;
+select pg_temp.at(100);
+select absurd.advance_timers('decides') > 0 as advanced;
+select pg_temp.seen(:'run');
+
+-- More timers than one call fires were due before the deadline, and that before the result: it comes too late all the same.
+select pg_temp.at(0);
+select pg_temp.start('many', pg_temp.task() || '{"f": {"task_id": "f", "operator_type": "foreach", "items": "range(2500)", "parallel": true,
+  "loop_body": [{"task_id": "w", "operator_type": "wait", "wait_for": "PT10S", "dependencies": ["f"]}]}}',
+  '{"deadline_seconds": 60, "deadline_action": "cancel"}') as run \gset
+select pg_temp.claim() as claimed \gset
+select sum(absurd.advance_timers('decides')) as fired from generate_series(1, 20);
+select count(*) as timers from absurd.workflow_timer;
+select pg_temp.at(70);
+select absurd.complete_run('decides', :'claimed', '1');
+select sum(absurd.advance_timers('decides')) > 0 as fired from generate_series(1, 20);
+select status, (select s.state from absurd.workflow_run_steps(:'run') s where path = 'a') as step from absurd.workflow_run where workflow_run_id = :'run';
+select count(*) as timers from absurd.workflow_timer;
+select count(*) as left from absurd.workflow_stimulus;
+
 -- The queue of a run is gone: it can still be cancelled, and so can its parent in another queue.
 select absurd.create_queue('decides_gone');
 select count(*) from absurd.register_workflow('{"name": "decides_kid", "tasks": {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}', 'decides_gone');
