@@ -54,7 +54,8 @@ create table absurd.workflow_execution (
     idempotency_key  text,
     bounded          boolean not null,
     started_at       timestamptz,
-    result           jsonb
+    result           jsonb,
+    retries          integer
 ) with (fillfactor = 50);
 create index workflow_execution_tree on absurd.workflow_execution (root_run_id);
 create index workflow_execution_step
@@ -127,6 +128,21 @@ create table absurd.workflow_value (
     primary key (workflow_run_id, context, key)
 );
 
+create table absurd.workflow_kept (
+    workflow_run_id uuid not null,
+    path            text not null,
+    state           text not null,
+    selected        integer,
+    task_id         uuid,
+    attempts        integer not null,
+    result          jsonb,
+    error           jsonb,
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    is_given        boolean not null,
+    primary key (workflow_run_id, path)
+);
+
 create table absurd.workflow_timer (
     workflow_run_id uuid not null,
     scope           integer not null,
@@ -196,6 +212,7 @@ select pg_catalog.pg_extension_config_dump('absurd.workflow_execution', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_scope', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_step', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_value', '');
+select pg_catalog.pg_extension_config_dump('absurd.workflow_kept', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_timer', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_wait', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_stimulus', '');

@@ -52,6 +52,7 @@ comment on column absurd.workflow_execution.idempotency_key is 'Key that start_w
 comment on column absurd.workflow_execution.bounded is 'Whether the run waits its turn under max_active_runs.';
 comment on column absurd.workflow_execution.started_at is 'When the run started.';
 comment on column absurd.workflow_execution.result is 'Result of a run that a terminate step ended with another status than completed.';
+comment on column absurd.workflow_execution.retries is 'How often retry_workflow_run() has started it again; null for never.';
 
 comment on table absurd.workflow_scope is
     'Scope instances of executed runs: the root, branches and iterations. Written by the engine alone.';
@@ -104,6 +105,20 @@ comment on column absurd.workflow_value.context is 'Scope instance in which the 
 comment on column absurd.workflow_value.key is 'The result key.';
 comment on column absurd.workflow_value.source_scope is 'Scope instance of the step.';
 comment on column absurd.workflow_value.source_node is 'Node of the step.';
+
+comment on table absurd.workflow_kept is
+    'How steps of executed runs ended before the run was retried: they end so again when their turn comes. Written by the engine alone.';
+comment on column absurd.workflow_kept.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_kept.path is 'Path of the step.';
+comment on column absurd.workflow_kept.state is 'State that the step had, or running for a loop whose items are kept.';
+comment on column absurd.workflow_kept.selected is 'Node that a router selected.';
+comment on column absurd.workflow_kept.task_id is 'Queue task that worked the step.';
+comment on column absurd.workflow_kept.attempts is 'Attempts that the task made.';
+comment on column absurd.workflow_kept.result is 'Result of the step, or the items of the loop.';
+comment on column absurd.workflow_kept.error is 'Error of the step.';
+comment on column absurd.workflow_kept.started_at is 'When the step started.';
+comment on column absurd.workflow_kept.finished_at is 'When the step ended.';
+comment on column absurd.workflow_kept.is_given is 'Whether skip_step() gave the result.';
 
 comment on table absurd.workflow_timer is
     'Instants that executed runs and their steps wait for. Written by the engine alone.';
@@ -186,6 +201,12 @@ comment on function absurd.advance_timers(text, integer) is
     'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
 comment on function absurd.run_schedules(integer) is
     'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
+comment on function absurd.retry_workflow_run(uuid, text) is
+    'Starts an executed workflow run again, under its id, that has failed or was cancelled. Steps that completed are not executed again, but for those after one that is; p_from_step names a step by its path from which on all are.';
+comment on function absurd.skip_step(uuid, text, jsonb) is
+    'Has a step, named by its path, count as completed with p_result, whoever works on it; of a run that has failed or was cancelled when the run is retried.';
+comment on function absurd.fail_step(uuid, text, text) is
+    'Fails a step of a running run, named by its path, whoever works on it, with p_reason as its message.';
 comment on function absurd.add_workflow_items(uuid, text, jsonb) is
     'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
 comment on function absurd.workflow_diagram(text, text) is

@@ -98,6 +98,7 @@ comment on column absurd.workflow_transition.to_status is 'Status that it went t
 comment on column absurd.workflow_transition.from_status is 'Status that it came from.';
 comment on column absurd.workflow_transition.changed_at is 'When the status changed.';
 comment on column absurd.workflow_transition.changed_by is 'Role that changed it.';
+comment on column absurd.workflow_transition.number is 'Which change of the run it is, from 1.';
 
 -- Rights -------------------------------------------------------------------------------------
 

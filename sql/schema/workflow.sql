@@ -48,7 +48,8 @@ create table absurd.workflow_transition (
     from_status     text not null,
     changed_at      timestamptz not null,
     changed_by      text not null,
-    primary key (workflow_run_id, to_status)
+    number          integer not null,
+    primary key (workflow_run_id, number)
 );
 
 select pg_catalog.pg_extension_config_dump('absurd.workflow_run', '');

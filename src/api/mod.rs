@@ -15,6 +15,7 @@ mod execution;
 mod execution_view;
 mod maintenance;
 mod queue;
+mod repair;
 mod task;
 mod time;
 mod workflow;

@@ -114,8 +114,8 @@ impl Session {
         self.execute(statement, scope, params, false)
     }
 
-    /// Runs a statement of the engine that changes so many rows, which the call has locked or makes,
-    /// of a `table`, which stands as in a statement.
+    /// Runs a statement of the engine that changes so many rows, which the call has locked or
+    /// makes, of a `table`, which stands as in a statement.
     ///
     /// # Errors
     /// 27000 when a trigger or a policy has kept one as it was: what is told of it would not be so.

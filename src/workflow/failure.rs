@@ -41,6 +41,7 @@ impl Failure {
         terminated "Terminated"
         deadline "DeadlineExceeded"
         data_limit "DataLimitExceeded"
+        operator "FailedByOperator"
     }
 }
 

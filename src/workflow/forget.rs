@@ -14,10 +14,11 @@ macro_rules! delete {
     };
 }
 
-static TABLES: [Statement; 6] = [
+static TABLES: [Statement; 7] = [
     delete!("workflow_scope"),
     delete!("workflow_step"),
     delete!("workflow_value"),
+    delete!("workflow_kept"),
     delete!("workflow_timer"),
     delete!("workflow_wait"),
     delete!("workflow_items"),

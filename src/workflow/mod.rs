@@ -35,6 +35,7 @@ pub mod range;
 pub mod records;
 pub mod registry;
 pub mod resolve;
+pub mod retrace;
 pub mod row_guard;
 pub mod run;
 pub mod schedule;

@@ -49,8 +49,24 @@ pub struct RunRec {
     pub started_at: Option<Timestamp>,
     /// The number that the next scope instance gets.
     pub next_scope: u32,
+    /// How often it was retried: what is kept of steps is asked for then.
+    pub retries: u32,
     pub result: Option<Json>,
     pub error: Option<Json>,
+}
+
+/// How a step of a run that was retried ended before: it ends so again when its turn comes, without
+/// being executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptRec {
+    pub state: StepState,
+    pub selected: Option<NodeIx>,
+    pub task: Option<Uuid>,
+    pub attempts: u32,
+    pub result: Option<Json>,
+    pub error: Option<Json>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

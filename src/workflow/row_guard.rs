@@ -2,6 +2,7 @@
 //! What the engine writes without a statement keeps the same rules, see `driver/direct/run.rs`.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use super::bounds::cut;
 use super::status::{Facts, Outcome, Status};
@@ -42,6 +43,15 @@ pub fn check(session: &Session, fired: &Fired, now: Timestamp) -> Result<Settled
     }
     let id = check_identity(fired)?;
     check_executed(fired, id)?;
+    if REOPENED.get() == Some(::uuid::Uuid::from_bytes(*id.as_bytes())) {
+        return Ok(Settled {
+            started_at: None,
+            completed_at: None,
+            task_count: new.task_count,
+            created_at: created_at.unwrap_or(now),
+            updated_at: Some(now),
+        });
+    }
     let old = facts(fired, Version::Old)?;
     let outcome =
         Outcome { same_result: same(fired, "result")?, same_error: same(fired, "error")? };
@@ -132,17 +142,30 @@ fn check_identity(fired: &Fired) -> Result<Uuid> {
 thread_local! {
     /// The run whose row the engine is writing.
     static WRITTEN: Cell<Option<::uuid::Uuid>> = const { Cell::new(None) };
+    /// The run that has ended and that the engine makes pending again.
+    static REOPENED: Cell<Option<::uuid::Uuid>> = const { Cell::new(None) };
 }
+
+type Written = LocalKey<Cell<Option<::uuid::Uuid>>>;
 
 /// Lets the engine write the status of a run that it executes, while `f` runs.
 pub fn as_engine<T>(run: ::uuid::Uuid, f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<::uuid::Uuid>);
+    with(&WRITTEN, run, f)
+}
+
+/// As [`as_engine`], to make a run pending again that has ended.
+pub fn reopening<T>(run: ::uuid::Uuid, f: impl FnOnce() -> T) -> T {
+    as_engine(run, || with(&REOPENED, run, f))
+}
+
+fn with<T>(place: &'static Written, run: ::uuid::Uuid, f: impl FnOnce() -> T) -> T {
+    struct Restore(&'static Written, Option<::uuid::Uuid>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            WRITTEN.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _restore = Restore(WRITTEN.replace(Some(run)));
+    let _restore = Restore(place, place.replace(Some(run)));
     f()
 }
 
@@ -205,8 +228,10 @@ fn same(fired: &Fired, column: &str) -> Result<bool> {
 pub fn record(session: &Session, fired: &Fired) -> Result<()> {
     static RECORD: Statement = Statement::new(
         "insert into absurd.workflow_transition
-             (workflow_run_id, to_status, from_status, changed_at, changed_by)
-         values ($1, $2, $3, $4, $5)",
+             (workflow_run_id, to_status, from_status, changed_at, changed_by, number)
+         select $1, $2, $3, $4, $5, coalesce(max(number), 0) + 1
+           from absurd.workflow_transition
+          where workflow_run_id = $1",
     );
     let text = |version| fired.get::<String>(version, "status");
     let (from, to) = (text(Version::Old)?, text(Version::New)?);

@@ -202,7 +202,7 @@ pub fn history(session: &Session, id: Uuid) -> Result<Vec<Transition>> {
         "select changed_at, from_status, to_status, changed_by
            from absurd.workflow_transition
           where workflow_run_id = $1
-          order by from_status <> 'pending', changed_at",
+          order by number",
     );
     created_at(session, id)?;
     session

@@ -7,7 +7,9 @@
 use std::rc::Rc;
 
 use super::json::Json;
-use super::records::{BreakerRec, ChildRec, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec};
+use super::records::{
+    BreakerRec, ChildRec, KeptRec, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec,
+};
 use super::step_state::StepState;
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -72,6 +74,10 @@ pub trait Host {
     /// Steps directly in some instances that are running, or have forked into branches that have
     /// not ended; by key, at most so many.
     fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>>;
+
+    /// How the step with a path ended before the run was retried, or the items of a loop; none when
+    /// it is to be executed.
+    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>>;
 
     /// The child runs of a step, by branch name.
     fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>>;

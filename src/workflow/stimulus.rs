@@ -57,6 +57,11 @@ pub enum Stimulus {
         step: StepKey,
         items: Vec<serde_json::Value>,
     },
+    /// Somebody ends a step: completes it with a result, or fails it with an error.
+    StepEnded {
+        step: StepKey,
+        outcome: Result<Json, Json>,
+    },
     /// The run is to be cancelled; the reason becomes its error's message.
     Cancel {
         reason: String,

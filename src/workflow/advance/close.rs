@@ -152,13 +152,20 @@ impl Transition<'_> {
         {
             return Ok(());
         }
-        if step.state == StepState::Running {
-            self.call_off(&step)?;
-            if step.open > 0 && !self.program.node(key.node).inner.is_empty() {
-                self.close_inner(key)?;
-            }
-        }
+        self.stop(&step)?;
         self.finish(key, End::bare(StepState::Cancelled))
+    }
+
+    /// Ends what others do for a step, and what is inside it.
+    pub fn stop(&mut self, step: &StepRec) -> Result<()> {
+        if step.state != StepState::Running {
+            return Ok(());
+        }
+        self.call_off(step)?;
+        if step.open > 0 && !self.program.node(step.key.node).inner.is_empty() {
+            self.close_inner(step.key)?;
+        }
+        Ok(())
     }
 
     /// Cancels what others do for a step.

@@ -111,13 +111,15 @@ impl<'a> Transition<'a> {
         let was_running = step.state == StepState::Running;
         let was_timed = was_running || step.started.is_some();
         let waited = step.event.take().is_some();
-        let forked = end.state == StepState::Completed && step.open > 0;
+        let completes = end.state == StepState::Completed;
+        let forked = completes && step.open > 0;
         step.state = end.state;
         step.result = end.result;
         step.error = end.error;
         step.finished_at = Some(now);
         step.finished = Some(moment);
-        if was_running {
+        // Of one that did not complete they are needed when the run is retried.
+        if was_running && completes {
             self.drop_items(key)?;
         }
         if !was_timed || !give_up {

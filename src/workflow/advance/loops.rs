@@ -27,7 +27,10 @@ pub fn takes_items(program: &Program, step: &StepRec) -> bool {
 
 impl Transition<'_> {
     pub fn start_foreach(&mut self, key: StepKey, foreach: &Foreach) -> Acting<()> {
-        let items = self.eval(key, Inside::Step, |names| foreach.items.evaluate(names))?;
+        let items = match self.kept_items(key)? {
+            Some(items) => items.value()?.as_array().cloned().unwrap_or_default(),
+            None => self.eval(key, Inside::Step, |names| foreach.items.evaluate(names))?,
+        };
         if items.is_empty() || self.program.scope(foreach.body).is_empty() {
             return Ok(self.complete(key, Json::from_value(json!([])))?);
         }

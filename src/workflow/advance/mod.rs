@@ -15,6 +15,7 @@ mod finish;
 mod locate;
 mod loops;
 mod names;
+mod replay;
 mod start;
 mod timers;
 mod verdict;
@@ -41,6 +42,7 @@ use crate::workflow::stimulus::{Changes, Command, Stimulus, Work};
 use view::View;
 
 pub use breaker::apply as apply_breaker;
+pub use error::of_step;
 pub use loops::takes_items;
 
 /// Applies a stimulus to a run and everything that follows from it.
@@ -181,6 +183,7 @@ impl<'a> Transition<'a> {
             Stimulus::TimerFired { step, kind } => self.timer_fired(step, kind),
             Stimulus::ChildFinished { step, .. } => self.child_finished(step),
             Stimulus::ItemsAdded { step, items } => self.items_added(step, items),
+            Stimulus::StepEnded { step, outcome } => self.end_step(step, outcome),
             Stimulus::Continue { work } => {
                 self.work.extend(work);
                 Ok(())

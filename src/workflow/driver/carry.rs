@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::rows::{int, timer_text};
 use super::view::View;
-use super::{Drive, admit, children, events, store};
+use super::{Drive, admit, children, events, kept, store};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
@@ -240,6 +240,9 @@ fn end(drive: &mut Drive, view: &View) -> Result<()> {
     let (session, run): (&Session, _) = (view.session, &view.run);
     session.run(&DROP_TIMERS, &Own, params![run.id])?;
     session.run(&DROP_WAITS, &Own, params![run.id])?;
+    if run.retries > 0 && run.status == RunStatus::Completed {
+        kept::forget(session, run.id)?;
+    }
     match &run.parent {
         Some(parent) => {
             let branch = parent.branch.clone();

@@ -2,18 +2,18 @@
 
 use uuid::Uuid;
 
-use super::Drive;
 use super::carry::NewChild;
 use super::rows::int;
 use super::start::{self, NewExecution, Origin};
 use super::view::View;
+use super::{Drive, reopen};
 use crate::error::Result;
 use crate::params;
 use crate::pg::Jsonb;
 use crate::pg::plan::{Own, Statement};
 use crate::queue::{QueueName, access, policy};
 use crate::task::stuck;
-use crate::workflow::records::StepKey;
+use crate::workflow::records::{RunStatus, StepKey};
 use crate::workflow::registry;
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::Stimulus;
@@ -25,13 +25,15 @@ use crate::workflow::stimulus::Stimulus;
 /// P0002 for a workflow that was removed a moment ago.
 pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()> {
     let session = drive.session;
+    if view.run.retries > 0 && take_up(drive, view, &child)? {
+        return Ok(());
+    }
     let found = registry::find(session, &child.workflow, child.version.as_deref())?;
     let Some(definition) = found else {
         // The interpreter found it a moment ago.
         return Err(registry::unknown(&child.workflow, child.version.as_deref()));
     };
-    let prefix = view.scope(child.step.scope)?.path.clone();
-    let path = prefix + &view.program.node(child.step.node).id;
+    let path = path(view, child.step)?;
     let queue = definition.queue.clone().unwrap_or_else(|| view.run.queue.clone());
     let origin = Origin {
         root: view.run.root,
@@ -55,6 +57,42 @@ pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()>
         drive.push(id, Stimulus::Start);
     }
     Ok(())
+}
+
+static TO_TAKE_UP: Statement = Statement::new(
+    "select e.workflow_run_id, e.status
+       from absurd.workflow_execution e
+       join absurd.workflow_run r on r.workflow_run_id = e.workflow_run_id
+      where e.parent_run_id = $1 and e.parent_scope = $2 and e.parent_branch = $3
+        and r.parent_step = $4
+      order by e.workflow_run_id desc
+      limit 1",
+);
+static TAKE_UP: Statement = Statement::new(
+    "update absurd.workflow_execution set parent_scope = $2, parent_node = $3
+      where workflow_run_id = $1",
+);
+
+/// Takes up the child that the step had before its run was retried: one that completed has done so,
+/// another is retried itself. False when there is none.
+fn take_up(drive: &mut Drive, view: &mut View, child: &NewChild) -> Result<bool> {
+    let (session, step, path) = (drive.session, child.step, path(view, child.step)?);
+    let values = params![view.run.id, reopen::TO_TAKE_UP, child.branch.as_str(), path.as_str()];
+    let Some(row) = session.run(&TO_TAKE_UP, &Own, values)?.first() else { return Ok(false) };
+    let run: Uuid = row.need(0)?;
+    session.run(&TAKE_UP, &Own, params![run, int(step.scope.0), int(step.node.0)])?;
+    if row.need::<String>(1)? == RunStatus::Completed.as_str() {
+        let branch = child.branch.clone();
+        drive.push(view.run.id, Stimulus::ChildFinished { step, branch });
+    } else {
+        reopen::child(drive, run)?;
+    }
+    Ok(true)
+}
+
+fn path(view: &mut View, step: StepKey) -> Result<String> {
+    let prefix = view.scope(step.scope)?.path.clone();
+    Ok(prefix + &view.program.node(step.node).id)
 }
 
 /// Why no run of a workflow can be started as a child of a run; none when it can.

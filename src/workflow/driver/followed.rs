@@ -333,7 +333,7 @@ pub fn check_retry(session: &Session, queue: &QueueName, task: crate::pg::Uuid) 
         rule: format!(
             "cannot be retried in place: workflow run \"{run}\" has gone on from its failure"
         ),
-        hint: Some("Start the workflow again, or retry with {\"spawn_new\": true}.".into()),
+        hint: Some(format!("Retry the run: select absurd.retry_workflow_run('{run}').").into()),
     })
 }
 

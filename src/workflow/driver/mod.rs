@@ -15,10 +15,13 @@ pub mod due;
 pub mod events;
 pub mod followed;
 pub mod inbox;
+mod kept;
 pub mod load;
 pub mod lock;
+pub mod reopen;
 pub mod rows;
 pub mod schedules;
+pub mod settle_step;
 pub mod start;
 mod store;
 pub mod turn;
@@ -217,8 +220,8 @@ impl<'s> Drive<'s> {
         Ok(self.timers.fired)
     }
 
-    /// As [`Drive::finish`] as far as the tree itself goes. What transitions had no room for is left
-    /// to the next call: each does a piece.
+    /// As [`Drive::finish`] as far as the tree itself goes. What transitions had no room for is
+    /// left to the next call: each does a piece.
     fn end(&mut self) -> Result<()> {
         self.work_off()?;
         for (run, work) in std::mem::take(&mut self.rest) {
@@ -268,6 +271,27 @@ impl<'s> Drive<'s> {
         }
         self.counted = true;
         self.transition
+    }
+
+    /// Works off all that is left for the tree, which is a run that has ended: what is still to be
+    /// closed, however large.
+    fn close_all(&mut self) -> Result<()> {
+        loop {
+            self.work_off()?;
+            let rest = std::mem::take(&mut self.rest);
+            if rest.is_empty() && !self.is_cut {
+                return Ok(());
+            }
+            for (run, work) in rest {
+                self.push(run, Stimulus::Continue { work });
+            }
+            (self.taken, self.is_cut) = (0, false);
+        }
+    }
+
+    /// Reads a run anew when it is asked for.
+    fn forget(&mut self, run: Uuid) {
+        self.views.remove(&run);
     }
 
     /// A run of the tree, loaded if it has not been.

@@ -36,7 +36,7 @@ macro_rules! run_columns {
     () => {
         "e.workflow_run_id, e.root_run_id, e.parent_run_id, e.parent_scope, e.parent_node,
          e.parent_branch, e.depth, e.status, e.queue_name, e.started_at, e.next_scope,
-         e.workflow_name, e.workflow_version, e.workflow_hash"
+         e.workflow_name, e.workflow_version, e.workflow_hash, e.retries"
     };
 }
 
@@ -210,6 +210,7 @@ pub fn run(row: &impl Fields, at: usize) -> Result<StoredRun> {
         queue: row.need(at + 8)?,
         started_at: row.get(at + 9)?,
         next_scope: number(row, at + 10)?,
+        retries: optional_number(row, at + 14)?.unwrap_or_default(),
         result: None,
         error: None,
     };

@@ -300,7 +300,7 @@ pub fn add_items(
 
 /// The step with a path: the longest scope path that it starts with and whose scope has the rest as
 /// a node.
-fn find(view: &mut super::view::View, path: &str) -> Result<Option<StepKey>> {
+pub(super) fn find(view: &mut super::view::View, path: &str) -> Result<Option<StepKey>> {
     for row in view.session.run(&SCOPES, &Own, params![view.run.id, path])? {
         let scope = ScopeId(rows::number(&row, 0)?);
         let prefix: String = row.need(1)?;

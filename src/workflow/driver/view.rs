@@ -9,7 +9,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::rows::{self, scope_columns, step_columns};
-use super::{Shared, breakers, children, direct};
+use super::{Shared, breakers, children, direct, kept};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -18,7 +18,9 @@ use crate::pg::{Jsonb, Param, Session, Timestamp};
 use crate::queue::QueueName;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
-use crate::workflow::records::{BreakerRec, ChildRec, RunRec, ScopeId, ScopeRec, StepKey, StepRec};
+use crate::workflow::records::{
+    BreakerRec, ChildRec, KeptRec, RunRec, ScopeId, ScopeRec, StepKey, StepRec,
+};
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::Changes;
 
@@ -365,6 +367,10 @@ impl Host for View<'_> {
             child.error = error;
         }
         Ok(children)
+    }
+
+    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>> {
+        kept::of(self.session, &self.program, self.run.id, path)
     }
 
     fn emitted(&mut self, event: &str) -> Result<Option<Json>> {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use crate::workflow::json::Json;
-use crate::workflow::records::{BreakerRec, ChildRec, ScopeId, ScopeRec, StepKey, StepRec};
+use crate::workflow::records::{
+    BreakerRec, ChildRec, KeptRec, ScopeId, ScopeRec, StepKey, StepRec,
+};
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 
@@ -126,6 +128,10 @@ impl Host for Memory {
     fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>> {
         let of = self.stored.children.iter().filter(|((of, _), _)| *of == step);
         Ok(of.map(|(_, child)| child.clone()).collect())
+    }
+
+    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>> {
+        Ok(self.stored.kept.get(path).cloned())
     }
 
     fn emitted(&mut self, event: &str) -> Result<Option<Json>> {

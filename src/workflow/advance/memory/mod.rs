@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
 use crate::workflow::records::{
-    BreakerRec, ChildRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerRec,
+    BreakerRec, ChildRec, KeptRec, RunRec, RunStatus, ScopeId, ScopeRec, StepKey, StepRec, TimerRec,
 };
 use crate::workflow::stimulus::{Changes, SpawnTask, Stimulus};
 
@@ -64,6 +64,8 @@ pub struct Stored {
     pub children: BTreeMap<(StepKey, String), ChildRec>,
     /// Items that have no instances yet, by their loop and the ordinal of the first.
     pub items: BTreeMap<(StepKey, u32), (u32, Json)>,
+    /// How steps ended before the run was retried, by their paths.
+    pub kept: BTreeMap<String, KeptRec>,
 }
 
 pub struct Memory {
@@ -111,6 +113,7 @@ impl Memory {
             queue: "default".to_owned(),
             started_at: None,
             next_scope: 0,
+            retries: 0,
             result: None,
             error: None,
         };
@@ -126,6 +129,7 @@ impl Memory {
                 waits: BTreeMap::new(),
                 children: BTreeMap::new(),
                 items: BTreeMap::new(),
+                kept: BTreeMap::new(),
             },
             inner: HashMap::new(),
             tasks: Vec::new(),

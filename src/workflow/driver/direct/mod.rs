@@ -43,6 +43,7 @@ mod execution {
         PARENT_BRANCH "parent_branch" TEXT, DEPTH "depth" INT4, STATUS "status" TEXT,
         QUEUE "queue_name" TEXT, STARTED_AT "started_at" TIMESTAMPTZ, NEXT_SCOPE "next_scope" INT4,
         NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT, HASH "workflow_hash" TEXT,
+        _RETRIES "retries" INT4,
         RESULT "result" JSONB, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
     }
 }

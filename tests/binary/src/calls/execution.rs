@@ -28,6 +28,10 @@ const SPARE: &str = r#"select absurd.register_workflow('{"name": "spare", "versi
 /// The run's first wait is over.
 const NEXT_DAY: &str = "set local absurd.fake_now = '2030-01-02 12:00:00+00'";
 
+/// The run has been cancelled.
+const CANCELLED: &str = "select absurd.cancel_workflow_run(workflow_run_id)
+    from absurd.workflow_run where workflow_name = 'executed'";
+
 pub fn documents() -> Vec<Call> {
     let other: Check = |r| {
         Ok(only::<&str>(r, 0)? == Some("other")
@@ -158,6 +162,12 @@ pub fn runs(executed: Uuid) -> Vec<Call> {
             vec![id(executed), text("each"), doc(json!([1, {"n": 2}]))],
             VOID,
         ),
+        Call {
+            before: CANCELLED,
+            ..call("retry_workflow_run", 1, vec![id(executed), text("each")], VOID)
+        },
+        call("skip_step", 2, vec![id(executed), text("each"), doc(json!({"n": 1}))], VOID),
+        call("fail_step", 2, vec![id(executed), text("each"), text("why")], VOID),
         Call {
             before: NEXT_DAY,
             ..call(
