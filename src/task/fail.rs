@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::followed::{Attempt, Outcome};
+use super::lost_lease::{self, LostLeases};
 use super::options::Cancellation;
 use super::state::State;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ static LOAD_ANY: Statement = Statement::new(load!(""));
 static FAIL: Statement = Statement::new(include_str!("../../sql/task/fail_run.sql"));
 static NEXT: Statement = Statement::new(include_str!("../../sql/task/next_run.sql"));
 static TASK: Statement = Statement::new(include_str!("../../sql/task/fail_task.sql"));
+static RAISE: Statement =
+    Statement::new("update {t} set max_attempts = max_attempts + 1 where task_id = $1");
 static FORGET_WAITS: Statement = Statement::new("delete from {w} where run_id = $1");
 
 /// What decides on the task when one of its runs fails.
@@ -110,7 +113,7 @@ pub fn run(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Outcome> {
-    let failed = settle(session, queue, &LOAD, run, retry_at, |_| Ok(reason))?;
+    let failed = settle(session, queue, &LOAD, run, (Over::Told, retry_at), |_| Ok(reason))?;
     Ok(if failed.is_some() { Outcome::Done } else { Outcome::Refused })
 }
 
@@ -122,14 +125,14 @@ pub fn any(
     reason: Option<Jsonb>,
     retry_at: Option<Timestamp>,
 ) -> Result<Option<Attempt>> {
-    settle(session, queue, &LOAD_ANY, run, retry_at, |_| Ok(reason))
+    settle(session, queue, &LOAD_ANY, run, (Over::Told, retry_at), |_| Ok(reason))
 }
 
 /// Fails a run whose lease has ended, with the reason that names the worker.
 pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Attempt>> {
-    settle(session, queue, &LOAD_ANY, run, None, |lost| {
+    settle(session, queue, &LOAD_ANY, run, (Over::Lease, None), |lost| {
         let reason = serde_json::json!({
-            "name": "$ClaimTimeout",
+            "name": lost_lease::NAME,
             "message": "the worker neither finished the run nor extended its lease in time",
             "workerId": lost.worker,
             "claimExpiredAt": lost.lease_end.map(Timestamp::iso8601),
@@ -141,7 +144,7 @@ pub fn expire(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<
 
 /// Fails a run whose attempt has taken longer than its task allows.
 pub fn overrun(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<Attempt>> {
-    settle(session, queue, &LOAD_ANY, run, None, |lost| {
+    settle(session, queue, &LOAD_ANY, run, (Over::Time, None), |lost| {
         let reason = serde_json::json!({
             "name": "TimeoutError",
             "message": "the attempt took longer than its timeout",
@@ -151,6 +154,15 @@ pub fn overrun(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option
         });
         Jsonb::from_text(&reason.to_string()).map(Some)
     })
+}
+
+/// How an attempt came to be over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Its worker said so.
+    Told,
+    Lease,
+    Time,
 }
 
 struct Lost {
@@ -166,7 +178,7 @@ fn settle(
     queue: &QueueName,
     load: &'static Statement,
     run: Uuid,
-    retry_at: Option<Timestamp>,
+    (over, retry_at): (Over, Option<Timestamp>),
     reason: impl FnOnce(Lost) -> Result<Option<Jsonb>>,
 ) -> Result<Option<Attempt>> {
     let Some(row) = session.run(load, queue, params![run])?.first() else { return Ok(None) };
@@ -194,7 +206,17 @@ fn settle(
         Lost { worker: row.get(8)?, lease_end: row.get(9)?, attempt_end: row.get(11)?, attempt };
     let reason = reason(lost)?;
     let now = session.now();
-    let verdict = case.verdict(now, retry_at);
+    let followed: bool = row.need(10)?;
+    let lost = match followed && (over == Over::Lease || attempt > 1) {
+        true => LostLeases::of(session, queue, task, attempt)?,
+        false => LostLeases::default(),
+    };
+    // A worker that vanished has made no attempt: the step's task gets another beside.
+    let is_lost = over == Over::Lease && lost.may_be_more() && attempt < i32::MAX;
+    let verdict = if is_lost { Verdict::Retry(now) } else { case.verdict(now, retry_at) };
+    if is_lost && case.max_attempts.is_some_and(|max| max < i32::MAX) {
+        session.change(&RAISE, queue, params![task], (1, "{t}"))?;
+    }
     let (state, at) = (verdict.state(now), verdict.retry_at());
     let next = at.map(|_| session.new_id()).transpose()?;
     // Waits that others registered while they were waited for are seen by now.
@@ -216,11 +238,11 @@ fn settle(
     }
     Ok(Some(Attempt {
         task,
-        attempt,
+        attempt: attempt - lost.count(),
         reason,
         last: next.is_none(),
         cancelled: verdict == Verdict::Cancel,
-        followed: row.need(10)?,
+        followed: followed && !is_lost,
         ended_at: None,
     }))
 }

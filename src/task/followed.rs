@@ -26,13 +26,13 @@ pub enum Outcome {
 /// A failed attempt at a task.
 pub struct Attempt {
     pub task: Uuid,
-    /// Its number, from 1.
+    /// Its number, from 1, among those that were not lost with a lease.
     pub attempt: i32,
     pub reason: Option<Jsonb>,
     /// Whether the task ended with it: failed, or cancelled because no other could end in time.
     pub last: bool,
     pub cancelled: bool,
-    /// Whether steps follow the task.
+    /// Whether steps follow the task, and are to be told.
     pub followed: bool,
     /// When its lease, or its time, ended; none for one that its worker has failed.
     pub ended_at: Option<Timestamp>,

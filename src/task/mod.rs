@@ -13,6 +13,7 @@ pub mod front;
 pub mod hand_out;
 pub mod lease;
 pub mod lost;
+pub mod lost_lease;
 pub mod options;
 pub mod pages;
 pub mod result;

@@ -13,7 +13,7 @@ use serde_json::Map;
 use super::bounds::{Check, cut};
 use super::datetime;
 use super::document::{Document, Step, broken, place, too_large};
-use super::engine_options::EngineOptions;
+use super::engine_options::{EngineOptions, Kind};
 use super::graph::{Fault, Graph, Left, MAX_EDGES, Pred};
 use super::operator::Operator;
 use super::policy::RetryPolicy;
@@ -159,7 +159,12 @@ fn node(compiler: &operators::Compiler, ix: NodeIx, predecessors: Predecessors) 
     let (step, links) = (of.step, &compiler.links[ix.0 as usize]);
     let operator = compiler.operator(ix)?;
     let metadata = step.metadata.members(&place(&step.task_id))?;
-    let options = EngineOptions::parse(&metadata, matches!(operator, Operator::Join(_)))
+    let kind = match &operator {
+        Operator::Join(_) => Kind::Join,
+        operator if operator.is_queue_task() => Kind::QueueTask,
+        _ => Kind::Other,
+    };
+    let options = EngineOptions::parse(&metadata, kind)
         .map_err(|rule| broken(&place(&step.task_id), rule))?;
     let policy = step.retry_policy.as_ref().or_else(|| default_retry(compiler.tree, of.scope));
     Ok(Node {

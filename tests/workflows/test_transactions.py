@@ -180,11 +180,13 @@ def test_a_cancelled_task_fails_its_step(conn, queue):
     assert status(conn, run) == "failed"
 
 
-def test_a_lost_worker_fails_its_step_by_the_next_claim(conn, queue):
+def test_workers_that_are_lost_again_and_again_fail_their_step(conn, queue):
     run = start(conn, register(conn, chain(1), queue)[0])
     worker = Worker(conn, queue)
-    worker.claim(timeout=30)
-    worker.advance(31)
+    for attempt in range(1, 7):
+        (claimed,) = worker.claim(timeout=30)
+        assert claimed["attempt"] == attempt
+        worker.advance(31)
     assert worker.claim() == []
     row = run_row(conn, run)
     assert row["status"] == "failed" and row["error"]["name"] == "$ClaimTimeout"

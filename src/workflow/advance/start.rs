@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::json::MAX_LEVELS;
+use crate::workflow::engine_options::lost_leases;
 use crate::workflow::failure::Failure;
 use crate::workflow::json::Json;
 use crate::workflow::operator::Operator;
@@ -13,6 +14,7 @@ use crate::workflow::records::{
 };
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::{Command, SpawnTask};
+use crate::workflow::template::Tree;
 
 use super::decide::{Decision, decide, released};
 use super::error::{Acting, Halt, name, of_attempt, of_step};
@@ -112,6 +114,10 @@ impl Transition<'_> {
         };
         self.admit(key, node)?;
         let path = self.path(key)?;
+        let mut headers = self.headers(node, &path);
+        if let Some(tree) = &node.options.max_lost_leases {
+            headers["absurd"]["max_lost_leases"] = self.lost_leases(key, tree)?;
+        }
         let retry = node.retry.as_ref().filter(|retry| retry.attempts > 1);
         let strategy = retry.map(|retry| {
             json!({
@@ -123,7 +129,7 @@ impl Transition<'_> {
         });
         let spawn = SpawnTask {
             step: key,
-            headers: Json::from_value(self.headers(node, &path)),
+            headers: Json::from_value(headers),
             path,
             function: work.function.to_owned(),
             params: Json::from_value(work.params),
@@ -137,6 +143,16 @@ impl Transition<'_> {
         };
         self.command_for(key, Command::SpawnTask(Box::new(spawn)));
         Ok(())
+    }
+
+    fn lost_leases(&mut self, key: StepKey, tree: &Tree) -> Acting<Value> {
+        let value = self.resolve(key, tree)?;
+        if lost_leases(&value).is_some() {
+            return Ok(value);
+        }
+        let rule = "metadata.absurd.max_lost_leases must come to an integer from 0 to 1000";
+        let failure = Failure::template(rule.to_owned());
+        Err(Halt::Failed(of_step(&self.program.node(key.node).id, &failure, Vec::new())))
     }
 
     /// The node's metadata, under what identifies the step.

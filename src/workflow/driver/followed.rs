@@ -12,7 +12,7 @@ use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, ereport};
 use crate::queue::QueueName;
 use crate::task::followed::{self as task, Attempt};
-use crate::task::{cancel, lease};
+use crate::task::{cancel, lease, lost_lease};
 use crate::workflow::json::Json;
 use crate::workflow::records::StepKey;
 use crate::workflow::stimulus::Stimulus;
@@ -182,7 +182,8 @@ pub fn complete(
     if !task::complete(session, queue, run, payload)? {
         return late(session, queue, run).map(|()| true);
     }
-    let (ended, attempts) = (vec![held.task], natural(held.attempts));
+    let attempts = lost_lease::attempts(session, queue, held.task, held.attempts)?;
+    let (ended, attempts) = (vec![held.task], natural(attempts));
     held.tell(
         session,
         queue,
@@ -353,7 +354,9 @@ pub fn outcome(view: &View, step: StepKey, task: Uuid) -> Result<Option<Stimulus
         let value = row.get::<Jsonb>(column)?;
         Ok(value.map_or_else(Json::null, rows::of_jsonb))
     };
-    let attempts = natural(row.need(3)?);
+    let id = crate::pg::Uuid::from_bytes(task.into_bytes());
+    let attempts = lost_lease::attempts(view.session, &view.queue, id, row.need(3)?)?;
+    let attempts = natural(attempts);
     Ok(match row.need::<String>(0)?.as_str() {
         "completed" => Some(Stimulus::TaskCompleted { step, result: json(1)?, attempts }),
         "failed" => Some(Stimulus::AttemptFailed { step, error: json(2)?, attempts, last: true }),

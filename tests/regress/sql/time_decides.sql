@@ -26,7 +26,7 @@ select pg_temp.at(100);
 select pg_temp.claim();
 select pg_temp.seen(:'run');
 select pg_temp.at(0);
-select pg_temp.start('lease', pg_temp.task(), '{"deadline_seconds": 90, "deadline_action": "cancel"}') as run \gset
+select pg_temp.start('lease', pg_temp.task('{"metadata": {"absurd": {"max_lost_leases": 0}}}'), '{"deadline_seconds": 90, "deadline_action": "cancel"}') as run \gset
 select pg_temp.claim(60) is not null as claimed;
 select pg_temp.at(100);
 select pg_temp.claim();
