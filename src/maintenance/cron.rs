@@ -36,7 +36,10 @@ pub struct Schedules<'a> {
 
 const DETACH: &str = "absurd_detach_run_";
 const DROP: &str = "absurd_drop_run_";
+/// What the jobs of a queue, or of all, do.
+const QUEUE_JOBS: [&str; 3] = ["partitions", "cleanup", "detach_plan"];
 const SCHEDULES: &str = "schedules";
+const RUN_SCHEDULES: &str = "select absurd.run_schedules();";
 /// A pipeline looks every minute whether it can go on; schedules come due by the minute.
 const EVERY_MINUTE: &str = "* * * * *";
 
@@ -219,13 +222,36 @@ pub fn enable(
     ];
     // Schedules of workflows are nobody's queue alone.
     if queue.is_none() && has_schedules(session)? {
-        jobs.push((SCHEDULES, EVERY_MINUTE, "select absurd.run_schedules();".to_owned()));
+        jobs.push((SCHEDULES, EVERY_MINUTE, RUN_SCHEDULES.to_owned()));
     }
     jobs.into_iter()
         .map(|(kind, when, command)| {
             schedule(session, format!("absurd_{kind}_{scope}"), when, &command)
         })
         .collect()
+}
+
+/// Sees to it that a job runs schedules, which is made where enable_cron was called for all queues.
+/// Says whether there is one, as far as the caller's role sees jobs.
+///
+/// # Errors
+/// Postgres's own.
+pub fn attend(session: &Session) -> Result<bool> {
+    if look(session)? != Cron::Ours {
+        return Ok(false);
+    }
+    let name = |kind: &str| format!("absurd_{kind}_all");
+    let made = session.attempt(|| {
+        if !find(session, &[name(SCHEDULES)], &[])?.is_empty() {
+            return Ok(true);
+        }
+        if find(session, &QUEUE_JOBS.map(name), &[])?.is_empty() {
+            return Ok(false);
+        }
+        schedule(session, name(SCHEDULES), EVERY_MINUTE, RUN_SCHEDULES).map(|_| true)
+    })?;
+    // Who may not use pg_cron has no job of its own.
+    Ok(made.unwrap_or(false))
 }
 
 /// Whether a registered workflow has a schedule.
@@ -243,8 +269,9 @@ fn has_schedules(session: &Session) -> Result<bool> {
 pub fn disable(session: &Session, queue: Option<&str>) -> Result<Vec<Job>> {
     require(session)?;
     let scope = scope(session, queue)?;
-    let exact: Vec<String> = ["partitions", "cleanup", "detach_plan", SCHEDULES]
+    let exact: Vec<String> = QUEUE_JOBS
         .iter()
+        .chain([&SCHEDULES])
         .map(|kind| format!("absurd_{kind}_{scope}"))
         .collect();
     let jobs = find(session, &exact, &[format!("{DETACH}{scope}_"), format!("{DROP}{scope}_")])?;

@@ -1,5 +1,5 @@
-//! Leases that workers of a workflow step's task have let end: each is no attempt at the step, up to
-//! as many as the step's options say (HIGHWAY 14.3).
+//! Leases that workers of a workflow step's task have let end: each is no attempt at the step, up
+//! to as many as the step's options say (HIGHWAY 14.3).
 
 use crate::error::Result;
 use crate::params;

@@ -59,6 +59,6 @@ mod tests {
     fn constructors_give_the_names_of_the_format() {
         assert_eq!(Failure::template("x").to_string(), "TemplateError: x");
         assert_eq!(Failure::loop_limit("x").name, "LoopLimitExceeded");
-        assert_eq!(Failure::NAMES.len(), 15);
+        assert_eq!(Failure::NAMES.len(), 16);
     }
 }

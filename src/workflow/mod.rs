@@ -23,6 +23,7 @@ pub mod inspect;
 pub mod items;
 pub mod json;
 pub mod link;
+pub mod lints;
 pub mod name;
 pub mod names;
 pub mod number;

@@ -8,7 +8,7 @@ use super::bounds::{Check, cut};
 use super::document::{self, Document};
 use super::driver::schedules;
 use super::program::Program;
-use super::{compile, name};
+use super::{compile, lints, name};
 use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
@@ -121,11 +121,12 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
             false => Err(document::too_large(MAX_COMPILING, "bytes when it is compiled")),
         }
     };
-    let document = Document::read(&text, check)?;
+    let (document, mut lints) = Document::read_new(&text, check)?;
     drop(text);
     let canonical = document.to_text()?;
     let mut program = compile::build(&document, &canonical, check)?;
     drop(document);
+    lints.extend(lints::of(&program));
     // Its name, version and schedule are asked for, no more.
     (program.nodes, program.scopes, program.declared) = Default::default();
     let hash = document::hash(&canonical, check)?;
@@ -167,6 +168,7 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
         by.as_str(),
     ];
     session.run(&INSERT, &Global, values)?;
+    lints.iter().try_for_each(|lint| ereport::notice(lint))?;
     schedules::put_in_charge(session, &program, queue)?;
     Ok(known(true))
 }

@@ -110,6 +110,29 @@ def test_a_bad_schedule_changes_nothing(conn):
     assert conn.execute("select * from cron.job order by jobid").fetchall() == before
 
 
+def test_a_workflow_with_a_schedule_makes_its_job(conn):
+    conn.execute("select absurd.create_queue('daily')")
+    told = []
+    conn.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    register = """select * from absurd.register_workflow('{"name": "daily", "version": "%s", "schedule": "0 0 * * *"}', 'daily')"""
+    conn.execute("select count(*) from absurd.disable_cron()")
+    conn.execute(register % 1)
+    assert len(told) == 1 and "absurd.run_schedules() must be called every minute" in told[0]
+    # Jobs of one queue are no sign that somebody wants jobs for all.
+    conn.execute("select count(*) from absurd.enable_cron('daily')")
+    conn.execute(register % 2)
+    assert len(told) == 2
+    conn.execute("select absurd.delete_workflow('daily')")
+    assert len(values(conn, "select job_name from absurd.enable_cron()")) == 3
+    conn.execute(register % 3)
+    conn.execute(register % 4)
+    assert len(told) == 2
+    made = "select command from cron.job where jobname = 'absurd_schedules_all'"
+    assert values(conn, made) == ["select absurd.run_schedules();"]
+    conn.execute("select count(*) from absurd.disable_cron()")
+    conn.execute("select absurd.drop_queue('daily')")
+
+
 def test_schedules_of_workflows_run(conn):
     conn.execute("select absurd.create_queue('night')")
     conn.execute(

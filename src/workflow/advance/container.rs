@@ -254,23 +254,25 @@ impl<'a> Transition<'a> {
                 Failure::timeout(format!("branches of '{fork_id}' were not finished in time"));
             return Err(Halt::Failed(of_step(id, &failure, Vec::new())));
         }
+        let mut members = Vec::with_capacity(branches.len());
+        for branch in &branches {
+            let status = match branch.phase {
+                ScopePhase::Closed(_) => "skipped",
+                _ if branch.error.is_some() => "failed",
+                _ => "completed",
+            };
+            let result = branch.result.clone().unwrap_or_else(Json::null);
+            let results = self.results_of(branch.id)?;
+            members.push((self.branch_name(branch.scope), of_branch(status, result, results)));
+        }
         if let Some(failed) = branches.iter().find(|branch| branch.error.is_some()) {
+            self.keep_partial(key, object(members))?;
             let cause = failed.error.clone().unwrap_or_else(Json::null);
             let cause = cause.value()?;
             let name = self.branch_name(failed.scope);
             let text = format!("branch '{name}' of '{fork_id}' failed: {}", message(cause));
             let more = vec![("branch", name.into()), ("cause", cause.clone())];
             return Err(Halt::Failed(of_step(id, &Failure::branch(text), more)));
-        }
-        let mut members = Vec::with_capacity(branches.len());
-        for branch in &branches {
-            let status = match branch.phase {
-                ScopePhase::Closed(_) => "skipped",
-                _ => "completed",
-            };
-            let result = branch.result.clone().unwrap_or_else(Json::null);
-            let results = self.results_of(branch.id)?;
-            members.push((self.branch_name(branch.scope), of_branch(status, result, results)));
         }
         Ok(self.complete(key, object(members))?)
     }

@@ -71,9 +71,19 @@ impl<'a> Transition<'a> {
         Ok(())
     }
 
-    /// Ends a step with its error.
+    /// Ends a step with its error, and what [`Self::keep_partial`] has kept of it.
     pub fn fail(&mut self, key: StepKey, error: Json) -> Result<()> {
-        self.finish(key, End { state: StepState::Failed, result: None, error: Some(error) })
+        let result = self.view.step(key)?.result.clone();
+        self.finish(key, End { state: StepState::Failed, result, error: Some(error) })
+    }
+
+    /// Keeps what the members of a running container have come to, one of which failed, unless it
+    /// is beyond a limit.
+    pub fn keep_partial(&mut self, key: StepKey, result: Json) -> Result<()> {
+        if result.check("the result", MAX_BUILT).is_ok() {
+            self.view.step_mut(key)?.result = Some(result);
+        }
+        Ok(())
     }
 
     /// Ends a step by itself, in a scope instance that is open.
@@ -82,6 +92,7 @@ impl<'a> Transition<'a> {
         let node = program.node(key.node);
         let state = end.state;
         let outcome = state.outcome();
+        let is_partial = end.result.is_some();
         self.settle(key, end, true)?;
         let failed = outcome == Some(Outcome::Failed);
         let definition = self.view.scope(key.scope)?.scope;
@@ -95,6 +106,8 @@ impl<'a> Transition<'a> {
         let scope = self.view.scope(key.scope)?;
         if state == StepState::Completed {
             self.publish(key, node, &scope)?;
+        } else if let Some(name) = node.result_key.as_ref().filter(|_| is_partial) {
+            self.put(&scope, name, key);
         }
         self.tell(key, node, state, &scope)?;
         if state != StepState::Completed && !node.reached.is_empty() {

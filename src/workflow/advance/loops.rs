@@ -222,10 +222,13 @@ impl Transition<'_> {
                 self.put(&around, &name, source);
             }
         }
-        self.check_iterations(&step)?;
         let iterations = self.view.all_inner(key)?;
         let results = iterations.iter().map(|scope| scope.result.clone());
         let results = array(results.map(|result| result.unwrap_or_else(Json::null)));
+        if failed {
+            self.keep_partial(key, results.clone())?;
+        }
+        self.check_iterations(&step)?;
         Ok(self.complete(key, results)?)
     }
 
@@ -266,6 +269,9 @@ impl Transition<'_> {
         let step = self.view.step(key)?;
         if step.open > 0 {
             return Ok(());
+        }
+        if let Some(index) = step.first_failed {
+            self.keep_partial(key, Json::from_value(json!({"iterations": index})))?;
         }
         self.check_iterations(&step)?;
         self.next_iteration(key, condition, body)

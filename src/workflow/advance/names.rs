@@ -114,7 +114,8 @@ impl<'a> Context<'_, 'a, '_> {
         }
         let scope = self.scope.clone();
         if let Some(step) = self.transition.ended_by_id(&scope, name)? {
-            let result = step.result.clone().filter(|_| step.state == StepState::Completed);
+            // Of a container that failed, what its members came to.
+            let result = step.result.clone();
             return Ok(Found::Value(result.unwrap_or_else(Json::null).value()?.clone()));
         }
         let inputs = self.transition.view.host.inputs()?;
@@ -311,9 +312,10 @@ impl<'a> Context<'_, 'a, '_> {
             Place::Elsewhere => (None, StepState::Pending),
         };
         let completed = step.clone().filter(|_| state == StepState::Completed);
-        let result = match completed.as_ref().map(|step| step.result.clone()) {
-            Some(result) => Some(result.unwrap_or_else(Json::null).value()?.clone()),
-            None => None,
+        let result = match (&completed, step.as_ref().and_then(|step| step.result.clone())) {
+            (_, Some(result)) => Some(result.value()?.clone()),
+            (Some(_), None) => Some(Value::Null),
+            (None, None) => None,
         };
         Ok(match segment {
             "output" | "result" => result,

@@ -1,5 +1,6 @@
 //! Reading the fields of a document's objects, with errors that say where a field stands.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -17,6 +18,8 @@ use crate::workflow::number::Number;
 pub struct Fields<'a> {
     pub place: &'a str,
     fields: BTreeMap<String, &'a RawValue>,
+    /// The fields that were asked for, which are those that mean something.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 /// A value of a closed list, and its name in the document.
@@ -39,11 +42,26 @@ impl<'a> Fields<'a> {
         if !value.get().starts_with('{') {
             return Err(broken(place, format!("{} must be an object", written(value))));
         }
-        Ok(Self { place, fields: read(place, value)? })
+        Ok(Self { place, fields: read(place, value)?, asked: RefCell::default() })
     }
 
-    pub fn get(&self, field: &str) -> Option<&'a RawValue> {
+    pub fn get(&self, field: &'static str) -> Option<&'a RawValue> {
+        self.asked.borrow_mut().push(field);
         self.fields.get(field).copied()
+    }
+
+    /// Fields that mean nothing and are one letter off one that does, each with that one.
+    pub fn misspelt(&self) -> Vec<(&str, &'static str)> {
+        let asked = self.asked.borrow();
+        let unknown = self.fields.keys().filter(|field| !asked.contains(&field.as_str()));
+        let near =
+            |field: &'static str, other: &str| is_one_edit(field.as_bytes(), other.as_bytes());
+        unknown
+            .filter_map(|field| {
+                let meant = asked.iter().find(|asked| near(asked, field))?;
+                Some((field.as_str(), *meant))
+            })
+            .collect()
     }
 
     /// The error of a field whose value breaks a rule.
@@ -59,7 +77,7 @@ impl<'a> Fields<'a> {
         broken(self.place, rule)
     }
 
-    fn text(&self, field: &str) -> Result<Option<String>> {
+    fn text(&self, field: &'static str) -> Result<Option<String>> {
         match self.get(field) {
             None => Ok(None),
             Some(value) if value.get().starts_with('"') => read(self.place, value).map(Some),
@@ -68,17 +86,17 @@ impl<'a> Fields<'a> {
     }
 
     /// A string that must be there.
-    pub fn required(&self, field: &str) -> Result<String> {
+    pub fn required(&self, field: &'static str) -> Result<String> {
         self.text(field)?.ok_or_else(|| self.wrong(field, "is required"))
     }
 
     /// A string that has a default.
-    pub fn text_or(&self, field: &str, default: &str) -> Result<String> {
+    pub fn text_or(&self, field: &'static str, default: &str) -> Result<String> {
         Ok(self.text(field)?.unwrap_or_else(|| default.to_owned()))
     }
 
     /// A string or null, which is the default.
-    pub fn nullable(&self, field: &str) -> Result<Option<String>> {
+    pub fn nullable(&self, field: &'static str) -> Result<Option<String>> {
         match self.get(field) {
             Some(value) if is_null(value) => Ok(None),
             Some(value) if !value.get().starts_with('"') => {
@@ -88,7 +106,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn flag(&self, field: &str) -> Result<bool> {
+    pub fn flag(&self, field: &'static str) -> Result<bool> {
         match self.get(field).map(RawValue::get) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -97,7 +115,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An integer, also written as `3.0`.
-    pub fn integer(&self, field: &str, default: i64) -> Result<i64> {
+    pub fn integer(&self, field: &'static str, default: i64) -> Result<i64> {
         let Some(value) = self.get(field) else { return Ok(default) };
         let is_number = value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
         let number = if is_number { Number::parse(value.get()) } else { None };
@@ -105,7 +123,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whole seconds or null, which is the default.
-    pub fn seconds(&self, field: &str) -> Result<Option<i64>> {
+    pub fn seconds(&self, field: &'static str) -> Result<Option<i64>> {
         match self.get(field) {
             None => Ok(None),
             Some(value) if is_null(value) => Ok(None),
@@ -113,7 +131,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn array(&self, field: &str) -> Result<Vec<&'a RawValue>> {
+    pub fn array(&self, field: &'static str) -> Result<Vec<&'a RawValue>> {
         match self.get(field) {
             None => Ok(Vec::new()),
             Some(value) if value.get().starts_with('[') => read(self.place, value),
@@ -122,7 +140,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An array that is passed on.
-    pub fn free_array(&self, field: &str) -> Result<Free> {
+    pub fn free_array(&self, field: &'static str) -> Result<Free> {
         match self.get(field) {
             Some(value) if !value.get().starts_with('[') => {
                 Err(self.wrong(field, "must be an array"))
@@ -132,7 +150,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An object that is passed on.
-    pub fn object(&self, field: &str) -> Result<Free> {
+    pub fn object(&self, field: &'static str) -> Result<Free> {
         match self.get(field) {
             Some(value) if !value.get().starts_with('{') => {
                 Err(self.wrong(field, "must be an object"))
@@ -142,7 +160,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The members of an object by their keys, in order.
-    pub fn members(&self, field: &str) -> Result<BTreeMap<String, &'a RawValue>> {
+    pub fn members(&self, field: &'static str) -> Result<BTreeMap<String, &'a RawValue>> {
         match self.get(field) {
             None => Ok(BTreeMap::new()),
             Some(value) if value.get().starts_with('{') => read(self.place, value),
@@ -150,7 +168,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn strings(&self, field: &str) -> Result<Vec<String>> {
+    pub fn strings(&self, field: &'static str) -> Result<Vec<String>> {
         let elements = self.array(field)?;
         if elements.iter().any(|element| !element.get().starts_with('"')) {
             return Err(self.wrong(field, "must be an array of strings"));
@@ -159,7 +177,11 @@ impl<'a> Fields<'a> {
     }
 
     /// One of the listed values; the first is the default.
-    pub fn choice<T: Copy>(&self, field: &str, choices: &[(&'static str, T)]) -> Result<Choice<T>> {
+    pub fn choice<T: Copy>(
+        &self,
+        field: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Result<Choice<T>> {
         let text = self.text(field).ok().flatten();
         let found = match self.get(field) {
             None => choices.first(),
@@ -249,4 +271,17 @@ pub fn broken(place: &str, rule: impl std::fmt::Display) -> Error {
 /// The words for a task in messages.
 pub fn place(path: &str) -> String {
     format!("task '{}'", cut(path))
+}
+
+/// Whether two words differ by one letter: one more, another, or two that have changed places.
+fn is_one_edit(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let Some(at) = (0..long.len()).find(|at| short.get(*at) != long.get(*at)) else { return false };
+    let rest = |word: &[u8], from: usize| word.get(from..).map(<[u8]>::to_vec);
+    if short.len() < long.len() {
+        return long.len() - short.len() == 1 && rest(short, at) == rest(long, at + 1);
+    }
+    let is_swapped = short.get(at) == long.get(at + 1) && short.get(at + 1) == long.get(at);
+    rest(short, at + 1) == rest(long, at + 1)
+        || (is_swapped && at + 1 < long.len() && rest(short, at + 2) == rest(long, at + 2))
 }

@@ -126,7 +126,16 @@ impl Document {
     /// 22023 with the task, the field and the rule for everything that HIGHWAY 1, 2, 6 and 9 say a
     /// field must be, and for documents beyond the limits of this module; 54000 for more text or
     /// values than `bounds` allows; what `check` says.
+    #[cfg(test)]
     pub fn read(text: &str, check: Check) -> Result<Self> {
+        Self::read_new(text, check).map(|(document, _)| document)
+    }
+
+    /// As [`Document::read`], for one that is registered; also says what looks like a mistake.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub fn read_new(text: &str, check: Check) -> Result<(Self, Vec<String>)> {
         size::check(text)?;
         Self::unpack(text, check)
     }
@@ -138,13 +147,15 @@ impl Document {
     /// As [`Document::read`].
     pub fn read_canonical(text: &str, check: Check) -> Result<Self> {
         size::check_canonical(text)?;
-        Self::unpack(text, check)
+        Self::unpack(text, check).map(|(document, _)| document)
     }
 
-    fn unpack(text: &str, check: Check) -> Result<Self> {
+    fn unpack(text: &str, check: Check) -> Result<(Self, Vec<String>)> {
         let value: &RawValue = serde_json::from_str(text)
             .map_err(|error| broken("the workflow", format!("cannot be read: {error}")))?;
-        read::Reader::new(check).document(value)
+        let mut reader = read::Reader::new(check);
+        let document = reader.document(value)?;
+        Ok((document, reader.lints))
     }
 
     /// The JSON text of the document in its canonical form: every field with its value or default,

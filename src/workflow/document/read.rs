@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fields::{Choice, Fields, broken, is_null, place, read};
 use super::{Checked, Document, Kind, MAX_ID, MAX_NAME, MAX_OPERATORS, Step};
 use crate::error::Result;
-use crate::workflow::bounds::Check;
+use crate::workflow::bounds::{Check, cut};
 use crate::workflow::datetime;
 use crate::workflow::guard::Guard;
 use crate::workflow::policy::{BreakerPolicy, RetryPolicy, TimeoutPolicy};
@@ -30,12 +30,17 @@ const ACTIONS: &[(&str, DeadlineAction)] =
 pub struct Reader<'c> {
     operators: usize,
     check: Check<'c>,
+    /// What looks like a mistake and is none to refuse.
+    pub lints: Vec<String>,
 }
+
+/// Lints that one document has at most.
+const MOST_LINTS: usize = 20;
 
 impl<'c> Reader<'c> {
     /// A reader that asks before each operator whether to go on.
     pub fn new(check: Check<'c>) -> Self {
-        Self { operators: 0, check }
+        Self { operators: 0, check, lints: Vec::new() }
     }
 
     pub fn document(&mut self, value: &RawValue) -> Result<Document> {
@@ -76,7 +81,7 @@ impl<'c> Reader<'c> {
         if deadline_seconds.is_some_and(|seconds| seconds < 1) {
             return Err(fields.wrong("deadline_seconds", "must be greater than 0"));
         }
-        Ok(Document {
+        let document = Document {
             name,
             version,
             description: fields.text_or("description", "")?,
@@ -92,7 +97,19 @@ impl<'c> Reader<'c> {
             default_retry_policy: policy(&fields, "default_retry_policy", RetryPolicy::parse)?,
             deadline_seconds,
             deadline_action: fields.choice("deadline_action", ACTIONS)?,
-        })
+        };
+        self.lint(&fields);
+        Ok(document)
+    }
+
+    /// Notes fields of an object that was read which nobody asked for and somebody may have meant.
+    fn lint(&mut self, fields: &Fields) {
+        for (field, meant) in fields.misspelt() {
+            if self.lints.len() < MOST_LINTS {
+                let said = format!("has a field \"{}\", which means nothing", cut(field));
+                self.lints.push(format!("{}: {said}; is \"{meant}\" meant?", fields.place));
+            }
+        }
     }
 
     /// Reads a branch's document. Only its tasks, variables and default retry policy mean anything;
@@ -182,11 +199,12 @@ impl<'c> Reader<'c> {
             }
         }
         step.check(&fields)?;
+        self.lint(&fields);
         Ok(step)
     }
 
     /// A pattern in a guard may take milliseconds to compile.
-    fn guards(&self, fields: &Fields, field: &str) -> Result<Vec<Checked>> {
+    fn guards(&self, fields: &Fields, field: &'static str) -> Result<Vec<Checked>> {
         let mut guards = Vec::new();
         for value in fields.array(field)? {
             (self.check)()?;
@@ -217,7 +235,7 @@ impl Step {
 
 fn policy<T>(
     fields: &Fields,
-    field: &str,
+    field: &'static str,
     parse: impl Fn(&Value) -> std::result::Result<T, String>,
 ) -> Result<Option<T>> {
     match fields.get(field) {

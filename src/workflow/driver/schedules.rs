@@ -5,11 +5,13 @@ use serde_json::json;
 use super::admit;
 use super::start::{self, NewExecution};
 use crate::error::{Error, Result};
+use crate::maintenance::cron;
 use crate::params;
 use crate::pg::plan::{Own, Statement};
 use crate::pg::{Jsonb, Session, Timestamp, catalog, ereport};
 use crate::queue::{QueueName, access};
 use crate::task::stuck;
+use crate::workflow::bounds::cut;
 use crate::workflow::program::{Program, Schedule};
 use crate::workflow::registry::{self, Definition};
 
@@ -120,6 +122,14 @@ pub fn put_in_charge(session: &Session, program: &Program, queue: Option<&str>) 
     }
     let values = params![program.name.as_str(), program.version.as_str(), queue, paused, now, due];
     session.run(&REGISTER, &Own, values)?;
+    if due.is_some() && !cron::attend(session)? {
+        let role = stuck::caller(session)?;
+        ereport::warn_of(&format!(
+            "workflow \"{}\" has a schedule, and role \"{role}\" has no job of pg_cron that runs \
+             schedules: absurd.run_schedules() must be called every minute",
+            cut(&program.name)
+        ))?;
+    }
     Ok(())
 }
 

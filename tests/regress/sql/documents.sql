@@ -45,6 +45,11 @@ select fields::text, pg_temp.x(fields)
                ('{"operator_type": "switch"}'), ('{"operator_type": "switch", "switch_on": "a", "cases": {"1": "nope"}}'), ('{"operator_type": "switch", "switch_on": "a", "default": "nope"}'), ('{"operator_type": "switch", "switch_on": "a", "cases": {"1": "x"}}'),
                ('{"operator_type": "reflexive"}'), ('{"operator_type": "reflexive", "generator": "g", "verifier": "v", "max_turns": 0}'), ('{"operator_type": "reflexive", "generator": "g", "verifier": "v", "max_turns": 11}'), ('{"operator_type": "multi_choice"}'), ('{"operator_type": "multi_choice", "branches": {"b": {"tasks": []}}}'), ('{"operator_type": "multi_choice", "branches": {}, "minimum_branches": -1}'), ('{"operator_type": "terminate", "status": "done"}'), ('{"operator_type": "terminate", "result": []}'),
                ('{"operator_type": "child_workflow", "children": {"c": {}}}'), ('{"operator_type": "child_workflow", "children": {"c": {"workflow_name": "bad", "inputs": 1}}}')) v (fields);
+-- What looks like a mistake is said, and refused is nothing: fields one letter off, conditions that cannot be parsed.
+select created from absurd.register_workflow('{"name": "linted", "max_active_run": 2, "owner": "me", "tasks": {
+  "a": {"task_id": "a", "operator_type": "condition", "condition": "{{n}} >", "dependancies": [], "on_faliure_task_id": "b", "resultkey": "r", "color": "red"},
+  "b": {"task_id": "b", "operator_type": "while", "condition": "1 +", "loop_body": [{"task_id": "c", "operator_type": "task", "function": "f", "kwarg": {}, "arg": []}]},
+  "m": {"task_id": "m", "operator_type": "multi_choice", "branches": {"x": {"condition": "((", "tasks": []}}}}}', 'documents');
 -- The graph.
 create function pg_temp.graph(edges jsonb, more jsonb default '{}') returns jsonb language sql as $$
     select jsonb_build_object('name', 'bad', 'tasks', (select coalesce(jsonb_object_agg(key, jsonb_build_object('task_id', key, 'operator_type', 'task', 'function', 'f', 'dependencies', value)), '{}') from jsonb_each(edges)) || more)

@@ -150,6 +150,18 @@ select absurd.retry_workflow_run(:'run');
 select pg_temp.work();
 select workflow_name, pg_temp.seen(workflow_run_id) from absurd.workflow_run where root_run_id = :'run' order by 1;
 
+-- What the members of a loop, or of a parallel, came to of which one failed: what follows sees it, under id and result key.
+select pg_temp.start('partial', '{"each": {"task_id": "each", "operator_type": "foreach", "items": "[1, 2, 3]", "parallel": true, "result_key": "of_each",
+    "loop_body": [{"task_id": "x", "operator_type": "task", "function": "f"}]},
+  "whl": {"task_id": "whl", "operator_type": "while", "condition": "loop.index < 3", "loop_body": [{"task_id": "x", "operator_type": "task", "function": "f"}]},
+  "p": {"task_id": "p", "operator_type": "parallel", "result_key": "of_p", "branches": {"one": ["x"], "two": ["y"]},
+    "branch_workflows": {"one": {"name": "b_one", "tasks": {"x": {"task_id": "x", "operator_type": "task", "function": "f", "result_key": "x_of_one"}}}, "two": {"name": "b_two", "tasks": {"y": {"task_id": "y", "operator_type": "task", "function": "f"}}}}}}'
+  || pg_temp.task('end', '{"dependencies": ["each", "p", "whl"], "trigger_rule": "all_done", "args": ["{{of_each}}", "{{each.result}}", "{{of_p.one.status}}", "{{p.two.status}}", "{{of_p.one.results}}", "{{whl.iterations}}", "{{each.status}}"]}')) as run \gset
+select pg_temp.work('each[1]/x', 'p.two/y', 'whl[2]/x');
+select pg_temp.seen(:'run');
+select path, result from absurd.workflow_run_steps(:'run') where path in ('each', 'p', 'whl') order by 1;
+select params from absurd.t_again where workflow_run_id = :'run' and headers ->> 'workflow_step' = 'end';
+
 -- A key of the document's does not bind the step to the failure.
 select pg_temp.start('key', pg_temp.task('p', '{"idempotency_key": "pay_{{run.id}}"}')) as run \gset
 select pg_temp.work('p');

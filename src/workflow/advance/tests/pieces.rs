@@ -152,7 +152,9 @@ fn a_loop_that_is_ended_while_it_begins_begins_no_more() {
     go_on(&mut player);
     assert_eq!(player.memory.tasks.len(), begun);
     assert_eq!(count(&player, &TaskState::Cancelled), begun - 1);
-    assert!(player.memory.stored.items.is_empty());
+    // A retry of the run begins them.
+    let kept: u32 = player.memory.stored.items.values().map(|(count, _)| count).sum();
+    assert_eq!(kept as usize, 5000 - (begun - 1));
     assert_eq!(open_scopes(&player), 1);
 }
 
