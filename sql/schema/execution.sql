@@ -55,7 +55,8 @@ create table absurd.workflow_execution (
     bounded          boolean not null,
     started_at       timestamptz,
     result           jsonb,
-    retries          integer
+    retries          integer,
+    parent_place     integer[]
 ) with (fillfactor = 50);
 create index workflow_execution_tree on absurd.workflow_execution (root_run_id);
 create index workflow_execution_step
@@ -130,7 +131,7 @@ create table absurd.workflow_value (
 
 create table absurd.workflow_kept (
     workflow_run_id uuid not null,
-    path            text not null,
+    place           integer[] not null,
     state           text not null,
     selected        integer,
     task_id         uuid,
@@ -139,8 +140,9 @@ create table absurd.workflow_kept (
     error           jsonb,
     started_at      timestamptz,
     finished_at     timestamptz,
+    ended           bigint not null,
     is_given        boolean not null,
-    primary key (workflow_run_id, path)
+    primary key (workflow_run_id, place)
 );
 
 create table absurd.workflow_timer (

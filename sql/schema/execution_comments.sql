@@ -53,6 +53,7 @@ comment on column absurd.workflow_execution.bounded is 'Whether the run waits it
 comment on column absurd.workflow_execution.started_at is 'When the run started.';
 comment on column absurd.workflow_execution.result is 'Result of a run that a terminate step ended with another status than completed.';
 comment on column absurd.workflow_execution.retries is 'How often retry_workflow_run() has started it again; null for never.';
+comment on column absurd.workflow_execution.parent_place is 'Of a child whose parent was retried, the place of the step that takes it up again.';
 
 comment on table absurd.workflow_scope is
     'Scope instances of executed runs: the root, branches and iterations. Written by the engine alone.';
@@ -109,7 +110,7 @@ comment on column absurd.workflow_value.source_node is 'Node of the step.';
 comment on table absurd.workflow_kept is
     'How steps of executed runs ended before the run was retried: they end so again when their turn comes. Written by the engine alone.';
 comment on column absurd.workflow_kept.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_kept.path is 'Path of the step.';
+comment on column absurd.workflow_kept.place is 'Where the step stands: of each container around it node and ordinal, then its node.';
 comment on column absurd.workflow_kept.state is 'State that the step had, or running for a loop whose items are kept.';
 comment on column absurd.workflow_kept.selected is 'Node that a router selected.';
 comment on column absurd.workflow_kept.task_id is 'Queue task that worked the step.';
@@ -118,6 +119,7 @@ comment on column absurd.workflow_kept.result is 'Result of the step, or the ite
 comment on column absurd.workflow_kept.error is 'Error of the step.';
 comment on column absurd.workflow_kept.started_at is 'When the step started.';
 comment on column absurd.workflow_kept.finished_at is 'When the step ended.';
+comment on column absurd.workflow_kept.ended is 'Its place in the order of ends; 0 for what skip_step() gave.';
 comment on column absurd.workflow_kept.is_given is 'Whether skip_step() gave the result.';
 
 comment on table absurd.workflow_timer is

@@ -67,6 +67,8 @@ pub struct KeptRec {
     pub error: Option<Json>,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// Its place in the order of ends; the lowest for what an operator gave.
+    pub ended: i64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

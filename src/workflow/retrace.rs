@@ -2,14 +2,28 @@
 //!
 //! Executed again is what the run ended for: the steps that failed or were cancelled and on which a
 //! failed end of the root scope hangs, those that had not ended, and all that comes after any of
-//! these. Everything else is kept as it ended, failures among it that the workflow went on from.
+//! these. Everything else ends again as it ended, in the order in which it did, failures among it
+//! that the workflow went on from; containers and what they decide follow from that by themselves.
 
 use std::collections::{HashMap, HashSet};
 
-use super::operator::Operator;
-use super::program::{NodeIx, Program, Role, ScopeIx};
-use super::records::{ScopeId, StepKey};
+use uuid::Uuid;
+
+use super::operator::{Foreach, Operator};
+use super::program::{NodeIx, Program, Role, ScopeIx, ScopeKind};
+use super::records::{Moment, ScopeId, ScopePhase, ScopeRec, StepKey};
 use super::step_state::StepState;
+
+/// Where a step stands in its run, whatever the numbers of its instances: of each container around
+/// it, from the outermost in, node and ordinal, then its own node.
+pub type Place = Vec<i32>;
+
+/// The place of a node in an instance, which is the last of these from the root in.
+pub fn place<'s>(scopes: impl Iterator<Item = &'s ScopeRec>, node: NodeIx) -> Place {
+    let pairs = scopes.filter_map(|scope| Some((scope.parent?.node, scope.ordinal)));
+    let steps = pairs.flat_map(|(container, ordinal)| [container.0, ordinal]);
+    steps.chain([node.0]).map(|number| number as i32).collect()
+}
 
 /// A scope instance, as far as it is looked at here.
 pub struct Instance {
@@ -18,26 +32,38 @@ pub struct Instance {
     pub ordinal: u32,
     /// Enclosing instances, the root first.
     pub chain: Vec<ScopeId>,
+    pub phase: ScopePhase,
+}
+
+/// A step that has a record.
+#[derive(Clone, Copy)]
+pub struct Step {
+    pub state: StepState,
+    pub task: Option<Uuid>,
+    pub started: Option<Moment>,
+    pub finished: Option<Moment>,
 }
 
 /// The records of a run that has ended.
 pub struct Ended<'p> {
     pub program: &'p Program,
     pub scopes: HashMap<ScopeId, Instance>,
-    /// The states of steps that have a record.
-    pub steps: HashMap<StepKey, StepState>,
+    pub steps: HashMap<StepKey, Step>,
 }
 
-/// What a retry does with the steps that have a record.
+/// What a retry does with the steps.
 #[derive(Debug, Default)]
 pub struct Retrace {
-    /// End as they ended.
+    /// End as they ended, without being executed.
     pub kept: Vec<StepKey>,
     /// Loops that have the items again which they had.
     pub loops: Vec<StepKey>,
-    /// Come after something that is executed again, so that nothing is kept of them, nor of what is
-    /// inside them.
+    /// Come after something that is executed again.
     pub after: Vec<StepKey>,
+    /// Of which nothing is kept, also from an earlier retry.
+    pub forgotten: Vec<Place>,
+    /// Likewise, with all that is inside.
+    pub forgotten_inside: Vec<Place>,
 }
 
 struct Search<'e> {
@@ -71,7 +97,7 @@ impl Ended<'_> {
             touched: HashSet::new(),
             iterations: HashSet::new(),
         };
-        search.blame(ScopeId::ROOT);
+        search.blame();
         let mut origins: Vec<StepKey> = search.origins.iter().copied().collect();
         if let Some(from) = from {
             search.after.insert(from);
@@ -84,7 +110,7 @@ impl Ended<'_> {
     }
 
     fn state(&self, key: StepKey) -> StepState {
-        self.steps.get(&key).copied().unwrap_or(StepState::Pending)
+        self.steps.get(&key).map_or(StepState::Pending, |step| step.state)
     }
 
     /// The instance of a definition that an instance is, or is in.
@@ -93,13 +119,25 @@ impl Ended<'_> {
         let is_it = |id: &ScopeId| self.scopes.get(id).is_some_and(|s| s.definition == definition);
         std::iter::once(&scope).chain(record.chain.iter().rev()).copied().find(|id| is_it(id))
     }
+
+    fn place_of_scope(&self, scope: ScopeId) -> Place {
+        let Some(record) = self.scopes.get(&scope) else { return Place::new() };
+        let around = record.chain.iter().filter_map(|id| self.scopes.get(id));
+        let pairs = around.chain([record]).filter_map(|scope| Some((scope.parent?, scope.ordinal)));
+        pairs.flat_map(|(container, ordinal)| [container.node.0 as i32, ordinal as i32]).collect()
+    }
+
+    pub fn place(&self, key: StepKey) -> Place {
+        let mut place = self.place_of_scope(key.scope);
+        place.push(key.node.0 as i32);
+        place
+    }
 }
 
 impl Search<'_> {
-    /// Finds why an instance did not complete.
-    fn blame(&mut self, scope: ScopeId) {
-        let mut open = vec![scope];
-        let mut steps = Vec::new();
+    /// Finds why the root scope did not complete.
+    fn blame(&mut self) {
+        let (mut open, mut steps) = (vec![ScopeId::ROOT], Vec::new());
         while let Some(scope) = open.pop() {
             let Some(instance) = self.ended.scopes.get(&scope) else { continue };
             let sinks = &self.ended.program.scope(instance.definition).sinks;
@@ -114,37 +152,32 @@ impl Search<'_> {
         if !self.blamed.insert(key) {
             return;
         }
-        match self.ended.state(key) {
-            StepState::Completed | StepState::Skipped => {}
-            StepState::Pending | StepState::UpstreamFailed => {
-                let before = &self.ended.program.node(key.node).predecessors;
-                let lists = [&before.dependencies, &before.routers, &before.inputs];
-                let nodes = lists.into_iter().chain([&before.referrers]).flatten();
-                steps.extend(nodes.filter_map(|node| self.nearest(key.scope, *node)));
-            }
+        let state = self.ended.state(key);
+        let node = self.ended.program.node(key.node);
+        let has_started = self.ended.steps.get(&key).is_some_and(|step| step.started.is_some());
+        match state {
+            StepState::Completed | StepState::Skipped => return,
+            StepState::Pending | StepState::UpstreamFailed => {}
             StepState::Failed | StepState::Cancelled | StepState::Running => {
                 self.origins.insert(key);
                 open.extend(self.inner.get(&key).into_iter().flatten());
-                let node = self.ended.program.node(key.node);
-                match &node.operator {
-                    Operator::Join(_) => {
-                        let inputs = node.predecessors.inputs.iter();
-                        steps.extend(inputs.filter_map(|input| self.nearest(key.scope, *input)));
-                    }
-                    Operator::Barrier(barrier) => {
-                        let fork = StepKey { node: barrier.fork, ..key };
-                        open.extend(self.inner.get(&fork).into_iter().flatten());
-                    }
-                    _ => {}
+                if let Operator::Barrier(barrier) = &node.operator {
+                    let fork = StepKey { node: barrier.fork, ..key };
+                    open.extend(self.inner.get(&fork).into_iter().flatten());
                 }
             }
         }
+        // What has not started was kept from it by what is before it; a join fails by its inputs.
+        let before = &node.predecessors;
+        let others = [&before.dependencies, &before.routers, &before.referrers];
+        let others = others.into_iter().flatten().filter(|_| !has_started);
+        let nodes = before.inputs.iter().chain(others);
+        steps.extend(nodes.filter_map(|node| self.nearest(key.scope, *node)));
     }
 
     /// The step of a node as seen from an instance, or that of the container around both in which
     /// it is.
     fn nearest(&self, scope: ScopeId, mut node: NodeIx) -> Option<StepKey> {
-        use super::program::ScopeKind;
         loop {
             let definition = self.ended.program.node(node).scope;
             if let Some(scope) = self.ended.around(scope, definition) {
@@ -173,7 +206,11 @@ impl Search<'_> {
             }
             let Some(scope) = ended.scopes.get(&key.scope) else { continue };
             let Some(container) = scope.parent else { continue };
-            if let Operator::While { .. } = ended.program.node(container.node).operator {
+            let operator = &ended.program.node(container.node).operator;
+            if matches!(
+                operator,
+                Operator::While { .. } | Operator::Foreach(Foreach { parallel: false, .. })
+            ) {
                 let later = self.inner.get(&container).into_iter().flatten().filter(|other| {
                     ended.scopes.get(other).is_some_and(|other| other.ordinal > scope.ordinal)
                 });
@@ -182,7 +219,7 @@ impl Search<'_> {
             if !self.touched.insert(container) {
                 continue;
             }
-            match &ended.program.node(container.node).operator {
+            match operator {
                 // After a fork comes its beginning, after its branches the barriers.
                 Operator::Parallel(fork) if !fork.barriers.is_empty() => {
                     let barriers = fork.barriers.iter();
@@ -205,51 +242,60 @@ impl Search<'_> {
 
     fn divide(self) -> Retrace {
         let mut retrace = Retrace::default();
-        for (key, state) in &self.ended.steps {
-            let is_after = self.after.contains(key) || self.is_inside(key.scope);
-            if is_after {
+        let last = self.ended.steps.values().filter_map(|step| step.started).max();
+        for (key, step) in &self.ended.steps {
+            if self.after.contains(key) || self.is_inside(key.scope) {
                 retrace.after.push(*key);
-                continue;
-            }
-            if self.keeps(*key, *state) {
+            } else if self.keeps(*key, step, last) {
                 retrace.kept.push(*key);
+                continue;
             } else if let Operator::Foreach(_) = self.ended.program.node(key.node).operator {
                 retrace.loops.push(*key);
+                continue;
             }
+            retrace.forgotten.push(self.ended.place(*key));
         }
-        retrace.kept.sort_unstable();
-        retrace.loops.sort_unstable();
-        retrace.after.sort_unstable();
+        for key in &self.after {
+            let has_inner = !self.ended.program.node(key.node).inner.is_empty();
+            let places =
+                if has_inner { &mut retrace.forgotten_inside } else { &mut retrace.forgotten };
+            places.push(self.ended.place(*key));
+        }
+        let iterations = self.iterations.iter().map(|scope| self.ended.place_of_scope(*scope));
+        retrace.forgotten_inside.extend(iterations);
         retrace
     }
 
-    fn keeps(&self, key: StepKey, state: StepState) -> bool {
+    /// Whether a step ends as it ended, without being executed. A container does not whose members
+    /// say how it ends.
+    fn keeps(&self, key: StepKey, step: &Step, last: Option<Moment>) -> bool {
         if self.origins.contains(&key) || self.touched.contains(&key) {
             return false;
         }
         let node = self.ended.program.node(key.node);
-        match state {
-            // What is made of the steps inside, or of its inputs, is made of them again.
-            StepState::Completed => !matches!(
-                node.operator,
-                Operator::Join(_)
-                    | Operator::Parallel(_)
-                    | Operator::Barrier(_)
-                    | Operator::MultiChoice(_)
-                    | Operator::Foreach(_)
-                    | Operator::While { .. }
-                    | Operator::Terminate(_)
-            ),
-            // The workflow went on from it.
-            StepState::Failed => true,
+        match (step.state, &node.operator) {
+            // One that has ended the run does so again; one that was skipped does not.
+            (StepState::Completed, Operator::Terminate(_)) => step.finished < last,
+            (StepState::Completed | StepState::Failed, _) => !self.follows_from_members(key),
             // A join that was decided without it has ended it.
-            StepState::Cancelled => node.successors.iter().any(|edge| {
-                edge.role == Role::Input
-                    && self
-                        .nearest(key.scope, edge.to)
-                        .is_some_and(|join| self.ended.state(join) == StepState::Completed)
+            (StepState::Cancelled, _) => node.successors.iter().any(|edge| {
+                let join = self.nearest(key.scope, edge.to).filter(|_| edge.role == Role::Input);
+                let join = join.and_then(|join| self.ended.steps.get(&join));
+                let transition = |step: &Step| step.finished.map(|moment| moment.0 >> 24);
+                join.is_some_and(|join| {
+                    transition(join).is_some() && transition(join) == transition(step)
+                })
             }),
             _ => false,
         }
+    }
+
+    /// Whether a container has ended by what its members came to, and not before them.
+    fn follows_from_members(&self, key: StepKey) -> bool {
+        let mut members =
+            self.inner.get(&key).into_iter().flatten().filter_map(|id| self.ended.scopes.get(id));
+        let cut = ScopePhase::Closed(StepState::UpstreamFailed);
+        let is_empty = !self.inner.contains_key(&key);
+        !is_empty && members.all(|member| member.phase != cut && member.phase != ScopePhase::Open)
     }
 }

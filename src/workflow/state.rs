@@ -10,6 +10,7 @@ use super::json::Json;
 use super::records::{
     BreakerRec, ChildRec, KeptRec, ScopeId, ScopePhase, ScopeRec, StepKey, StepRec,
 };
+use super::retrace::Place;
 use super::step_state::StepState;
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -75,9 +76,9 @@ pub trait Host {
     /// not ended; by key, at most so many.
     fn busy_steps(&mut self, scopes: &[ScopeId], limit: usize) -> Result<Vec<Rc<StepRec>>>;
 
-    /// How the step with a path ended before the run was retried, or the items of a loop; none when
+    /// How the step at a place ended before the run was retried, or the items of a loop; none when
     /// it is to be executed.
-    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>>;
+    fn kept(&mut self, place: Place) -> Result<Option<KeptRec>>;
 
     /// The child runs of a step, by branch name.
     fn children(&mut self, step: StepKey) -> Result<Vec<ChildRec>>;

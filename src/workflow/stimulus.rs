@@ -87,6 +87,8 @@ pub enum Work {
     Grow(StepKey),
     /// A container that has ended, whose inner instances from this ordinal on may be open.
     Close(StepKey, u32),
+    /// A step that is to end as it ended before the run was retried.
+    Replay(StepKey),
     /// A scope instance that has been closed, in which steps may still be running.
     CloseScope(ScopeId),
 }

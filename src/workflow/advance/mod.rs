@@ -33,8 +33,8 @@ use crate::time::Timestamp;
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
 use crate::workflow::records::{
-    BreakerEvent, BreakerRec, ItemsRec, Moment, RunRec, RunStatus, ScopeId, ScopePhase, StepKey,
-    limits,
+    BreakerEvent, BreakerRec, ItemsRec, KeptRec, Moment, RunRec, RunStatus, ScopeId, ScopePhase,
+    StepKey, limits,
 };
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
@@ -117,6 +117,8 @@ struct Transition<'a> {
     breaker_events: Vec<(String, BreakerEvent)>,
     /// The step whose timer the stimulus is.
     fired: Option<StepKey>,
+    /// Steps that end as they ended before the run was retried, in the order in which they did.
+    replays: BTreeMap<(i64, StepKey), KeptRec>,
 }
 
 impl<'a> Transition<'a> {
@@ -142,6 +144,7 @@ impl<'a> Transition<'a> {
             breakers: BTreeMap::new(),
             breaker_events: Vec::new(),
             fired: None,
+            replays: BTreeMap::new(),
         }
     }
 
@@ -222,12 +225,21 @@ impl<'a> Transition<'a> {
 
     /// Works until nothing is left, or as much is done as one transition does.
     fn work_off(&mut self) -> Result<()> {
-        for done in 0..self.bounds.works {
+        let mut done = 0;
+        while done < self.bounds.works {
             if self.run.status != RunStatus::Running {
                 self.work.retain(Work::is_closing);
             }
-            let Some(work) = self.work.pop_front() else { return Ok(()) };
-            if done % 256 == 255 {
+            let Some(work) = self.work.pop_front() else {
+                if self.replay_next()? {
+                    done += 1;
+                    continue;
+                }
+                return Ok(());
+            };
+            // What waits to be replayed is not begun anew, and counts when it is.
+            done += usize::from(!matches!(work, Work::Replay(_)));
+            if done % 256 == 0 {
                 self.view.host.breathe()?;
             }
             match work {
@@ -238,6 +250,7 @@ impl<'a> Transition<'a> {
                 Work::Grow(step) => self.grow(step)?,
                 Work::Close(container, from) => self.close_from(container, from)?,
                 Work::CloseScope(scope) => self.close_rest(scope)?,
+                Work::Replay(step) => self.replay_later(step)?,
             }
         }
         Ok(())
@@ -245,6 +258,7 @@ impl<'a> Transition<'a> {
 
     fn into_changes(mut self) -> Changes {
         self.work.extend(self.later);
+        self.work.extend(self.replays.into_keys().map(|(_, step)| Work::Replay(step)));
         if self.run.status != RunStatus::Running {
             self.work.retain(Work::is_closing);
         }

@@ -83,8 +83,8 @@ impl Transition<'_> {
     fn start(&mut self, key: StepKey) -> Result<()> {
         self.mark_started(key)?;
         self.view.step_mut(key)?.state = StepState::Running;
-        if let Some(kept) = self.kept(key)? {
-            return self.replay(key, kept);
+        if self.awaits_replay(key)? {
+            return Ok(());
         }
         let outcome = self.act(key);
         self.conclude(key, outcome)

@@ -240,7 +240,7 @@ fn end(drive: &mut Drive, view: &View) -> Result<()> {
     let (session, run): (&Session, _) = (view.session, &view.run);
     session.run(&DROP_TIMERS, &Own, params![run.id])?;
     session.run(&DROP_WAITS, &Own, params![run.id])?;
-    if run.retries > 0 && run.status == RunStatus::Completed {
+    if run.retries > 0 && run.status == RunStatus::Completed && run.parent.is_none() {
         kept::forget(session, run.id)?;
     }
     match &run.parent {

@@ -15,6 +15,7 @@ use crate::queue::{QueueName, access, policy};
 use crate::task::stuck;
 use crate::workflow::records::{RunStatus, StepKey};
 use crate::workflow::registry;
+use crate::workflow::retrace::{self, Place};
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::Stimulus;
 
@@ -62,9 +63,8 @@ pub fn create(drive: &mut Drive, view: &mut View, child: NewChild) -> Result<()>
 static TO_TAKE_UP: Statement = Statement::new(
     "select e.workflow_run_id, e.status
        from absurd.workflow_execution e
-       join absurd.workflow_run r on r.workflow_run_id = e.workflow_run_id
       where e.parent_run_id = $1 and e.parent_scope = $2 and e.parent_branch = $3
-        and r.parent_step = $4
+        and e.parent_place = $4
       order by e.workflow_run_id desc
       limit 1",
 );
@@ -76,8 +76,9 @@ static TAKE_UP: Statement = Statement::new(
 /// Takes up the child that the step had before its run was retried: one that completed has done so,
 /// another is retried itself. False when there is none.
 fn take_up(drive: &mut Drive, view: &mut View, child: &NewChild) -> Result<bool> {
-    let (session, step, path) = (drive.session, child.step, path(view, child.step)?);
-    let values = params![view.run.id, reopen::TO_TAKE_UP, child.branch.as_str(), path.as_str()];
+    let (session, step) = (drive.session, child.step);
+    let place = place(view, step)?;
+    let values = params![view.run.id, reopen::TO_TAKE_UP, child.branch.as_str(), place];
     let Some(row) = session.run(&TO_TAKE_UP, &Own, values)?.first() else { return Ok(false) };
     let run: Uuid = row.need(0)?;
     session.run(&TAKE_UP, &Own, params![run, int(step.scope.0), int(step.node.0)])?;
@@ -88,6 +89,14 @@ fn take_up(drive: &mut Drive, view: &mut View, child: &NewChild) -> Result<bool>
         reopen::child(drive, run)?;
     }
     Ok(true)
+}
+
+/// Where a step stands in its run.
+pub(super) fn place(view: &mut View, step: StepKey) -> Result<Place> {
+    let chain = view.scope(step.scope)?.chain.clone();
+    let ids = chain.into_iter().chain([step.scope]);
+    let scopes = ids.map(|id| view.scope(id)).collect::<Result<Vec<_>>>()?;
+    Ok(retrace::place(scopes.iter().map(|scope| &**scope), step.node))
 }
 
 fn path(view: &mut View, step: StepKey) -> Result<String> {

@@ -112,6 +112,7 @@ pub fn put_rest(drive: &mut Drive, run: Uuid, work: &[Work]) -> Result<()> {
             Work::ScopeDone(scope) => json!(["done", scope.0]),
             Work::Begin(scope, from) => json!(["begin", scope.0, from]),
             Work::Grow(key) => json!(["grow", key.scope.0, key.node.0]),
+            Work::Replay(key) => json!(["replay", key.scope.0, key.node.0]),
             Work::Close(key, from) => json!(["close", key.scope.0, key.node.0, from]),
             Work::CloseScope(scope) => json!(["rest", scope.0]),
         })
@@ -327,6 +328,7 @@ fn work(view: &View, payload: &Json) -> Result<Vec<Work>> {
             Some("done") => Ok(Work::ScopeDone(scope)),
             Some("begin") => Ok(Work::Begin(scope, number(entry, 2).unwrap_or_default())),
             Some("grow") => Ok(Work::Grow(key()?)),
+            Some("replay") => Ok(Work::Replay(key()?)),
             Some("close") => Ok(Work::Close(key()?, number(entry, 3)?)),
             Some("rest") => Ok(Work::CloseScope(scope)),
             _ => Err(corrupt()),

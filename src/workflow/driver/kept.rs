@@ -10,31 +10,40 @@ use crate::pg::plan::{Own, Statement};
 use crate::workflow::json::Json;
 use crate::workflow::program::Program;
 use crate::workflow::records::KeptRec;
+use crate::workflow::retrace::Place;
 use crate::workflow::step_state::StepState;
 
 static KEPT: Statement = Statement::new(
-    "select state, selected, task_id, attempts, result, error, started_at, finished_at
+    "select state, selected, task_id, attempts, result, error, started_at, finished_at, ended
        from absurd.workflow_kept
-      where workflow_run_id = $1 and path = $2",
+      where workflow_run_id = $1 and place = $2",
 );
 static GIVE: Statement = Statement::new(
     "insert into absurd.workflow_kept
-         (workflow_run_id, path, state, attempts, result, finished_at, is_given)
-     values ($1, $2, 'completed', 0, $3::jsonb, $4, true)
-     on conflict (workflow_run_id, path) do update
+         (workflow_run_id, place, state, attempts, result, finished_at, ended, is_given)
+     values ($1, $2, 'completed', 0, $3::jsonb, $4, 0, true)
+     on conflict (workflow_run_id, place) do update
         set state = excluded.state, selected = null, task_id = null, attempts = 0,
             result = excluded.result, error = null, started_at = null,
-            finished_at = excluded.finished_at, is_given = true",
+            finished_at = excluded.finished_at, ended = 0, is_given = true",
 );
-static FORGET: Statement =
-    Statement::new("delete from absurd.workflow_kept where workflow_run_id = $1");
+static FORGET: Statement = Statement::new(
+    "delete from absurd.workflow_kept k
+      using absurd.workflow_execution e
+      where e.root_run_id = $1 and k.workflow_run_id = e.workflow_run_id",
+);
 
-/// What is kept of the step with a path.
+/// What is kept of the step at a place.
 ///
 /// # Errors
 /// XX001 for a record that does not fit its document.
-pub fn of(session: &Session, program: &Program, run: Uuid, path: &str) -> Result<Option<KeptRec>> {
-    let Some(row) = session.run(&KEPT, &Own, params![run, path])?.first() else { return Ok(None) };
+pub fn of(
+    session: &Session,
+    program: &Program,
+    run: Uuid,
+    place: Place,
+) -> Result<Option<KeptRec>> {
+    let Some(row) = session.run(&KEPT, &Own, params![run, place])?.first() else { return Ok(None) };
     let selected = rows::optional_number(&row, 1)?.map(|node| rows::node(program, node));
     Ok(Some(KeptRec {
         state: StepState::parse(&row.need::<String>(0)?)?,
@@ -45,6 +54,7 @@ pub fn of(session: &Session, program: &Program, run: Uuid, path: &str) -> Result
         error: rows::json(&row, 5)?,
         started_at: row.get(6)?,
         finished_at: row.get(7)?,
+        ended: row.need(8)?,
     }))
 }
 
@@ -52,14 +62,14 @@ pub fn of(session: &Session, program: &Program, run: Uuid, path: &str) -> Result
 ///
 /// # Errors
 /// Postgres's own.
-pub fn give(session: &Session, run: Uuid, path: &str, result: &Json) -> Result<()> {
-    session.run(&GIVE, &Own, params![run, path, result.text(), session.now()]).map(drop)
+pub fn give(session: &Session, run: Uuid, place: Place, result: &Json) -> Result<()> {
+    session.run(&GIVE, &Own, params![run, place, result.text(), session.now()]).map(drop)
 }
 
-/// Forgets what is kept of a run, which has completed.
+/// Forgets what is kept of the runs of a tree, which has completed.
 ///
 /// # Errors
 /// Postgres's own.
-pub fn forget(session: &Session, run: Uuid) -> Result<()> {
-    session.run(&FORGET, &Own, params![run]).map(drop)
+pub fn forget(session: &Session, root: Uuid) -> Result<()> {
+    session.run(&FORGET, &Own, params![root]).map(drop)
 }

@@ -4,7 +4,7 @@
 //! once, as they ended before, when their turn comes. So nothing that has ended is undone step by
 //! step, and what an interrupted retry leaves behind is a run like any other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -15,12 +15,14 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::plan::{Global, Own, Statement};
 use crate::pg::{Param, Session};
-use crate::queue::{QueueName, access, provision};
+use crate::queue::{QueueName, access, policy, provision};
 use crate::task::cancel;
 use crate::workflow::bounds::cut;
-use crate::workflow::program::{Program, ScopeIx};
-use crate::workflow::records::{RunRec, RunStatus, ScopeId, StepKey};
-use crate::workflow::retrace::{Ended, Instance, Retrace};
+use crate::workflow::program::{NodeIx, Program, ScopeIx};
+use crate::workflow::records::{
+    BreakerEvent, BreakerEventKind, Moment, Prober, RunRec, RunStatus, ScopeId, StepKey,
+};
+use crate::workflow::retrace::{Ended, Instance, Place, Retrace, Step};
 use crate::workflow::row_guard;
 use crate::workflow::step_state::StepState;
 use crate::workflow::stimulus::Stimulus;
@@ -30,38 +32,55 @@ use crate::workflow::stimulus::Stimulus;
 pub const TO_TAKE_UP: i32 = i32::MAX;
 const CAST_OFF: i32 = i32::MAX - 1;
 
-static BOUNDED: Statement = Statement::new(
-    "select workflow_name, bounded, root_run_id
-       from absurd.workflow_execution where workflow_run_id = $1",
-);
+static BOUNDED: Statement =
+    Statement::new("select bounded from absurd.workflow_execution where workflow_run_id = $1");
 static SCOPES: Statement = Statement::new(
-    "select scope, definition_scope, parent_scope, parent_node, ordinal, chain, path
+    "select scope, definition_scope, parent_scope, parent_node, ordinal, chain, phase
        from absurd.workflow_scope where workflow_run_id = $1",
 );
 static STEPS: Statement = Statement::new(
-    "select scope, node, state from absurd.workflow_step where workflow_run_id = $1",
+    "select scope, node, state, task_id, started, finished
+       from absurd.workflow_step where workflow_run_id = $1",
+);
+/// What an operator gave has been taken up by steps that have completed since.
+static TAKEN: Statement = Statement::new(
+    "update absurd.workflow_kept k set is_given = false
+       from unnest($2) u (place)
+      where k.workflow_run_id = $1 and k.place = u.place::integer[] and k.is_given",
+);
+static FORGET: Statement = Statement::new(
+    "delete from absurd.workflow_kept k
+      using unnest($2) u (place)
+      where k.workflow_run_id = $1 and k.place = u.place::integer[] and not k.is_given",
+);
+static FORGET_INSIDE: Statement = Statement::new(
+    "delete from absurd.workflow_kept k
+      using unnest($2) u (place)
+      where k.workflow_run_id = $1 and not k.is_given
+        and k.place[1:cardinality(u.place::integer[])] = u.place::integer[]",
 );
 static KEEP: Statement = Statement::new(
     "insert into absurd.workflow_kept as k
-         (workflow_run_id, path, state, selected, task_id, attempts, result, error, started_at,
-          finished_at, is_given)
-     select $1, u.path, s.state, s.selected, s.task_id, s.attempts, s.result, s.error, s.started_at,
-            s.finished_at, false
-       from unnest($2, $3, $4) u (scope, node, path)
+         (workflow_run_id, place, state, selected, task_id, attempts, result, error, started_at,
+          finished_at, ended, is_given)
+     select $1, u.place::integer[], s.state, s.selected, s.task_id, s.attempts, s.result, s.error,
+            s.started_at, s.finished_at, coalesce(s.finished, 0), false
+       from unnest($2, $3, $4) u (scope, node, place)
        join absurd.workflow_step s
          on s.workflow_run_id = $1 and s.scope = u.scope and s.node = u.node
-     on conflict (workflow_run_id, path) do update
+     on conflict (workflow_run_id, place) do update
         set state = excluded.state, selected = excluded.selected, task_id = excluded.task_id,
             attempts = excluded.attempts, result = excluded.result, error = excluded.error,
-            started_at = excluded.started_at, finished_at = excluded.finished_at
+            started_at = excluded.started_at, finished_at = excluded.finished_at,
+            ended = excluded.ended
       where not k.is_given",
 );
 /// The items of loops: those that have instances, then those that have none yet.
 static KEEP_ITEMS: Statement = Statement::new(
-    "insert into absurd.workflow_kept
-         (workflow_run_id, path, state, attempts, result, is_given)
-     select $1, u.path, 'running', 0, i.items, false
-       from unnest($2, $3, $4) u (scope, node, path),
+    "insert into absurd.workflow_kept as k
+         (workflow_run_id, place, state, attempts, result, ended, is_given)
+     select $1, u.place::integer[], 'running', 0, i.items, 0, false
+       from unnest($2, $3, $4) u (scope, node, place),
             lateral (
                 select jsonb_agg(a.item order by a.ordinal) as items
                   from (select c.ordinal, c.item
@@ -74,26 +93,9 @@ static KEEP_ITEMS: Statement = Statement::new(
                                jsonb_array_elements(l.items::jsonb) with ordinality e (item, place)
                          where l.workflow_run_id = $1 and l.scope = u.scope and l.node = u.node) a) i
       where i.items is not null
-     on conflict (workflow_run_id, path) do update
+     on conflict (workflow_run_id, place) do update
         set state = excluded.state, result = excluded.result
-      where not workflow_kept.is_given",
-);
-/// With all that is inside.
-static KEEP_NOT: Statement = Statement::new(
-    "delete from absurd.workflow_kept k
-      using unnest($2) u (path)
-      where k.workflow_run_id = $1 and not k.is_given
-        and (k.path = u.path or starts_with(k.path, u.path || '.')
-             or starts_with(k.path, u.path || '['))",
-);
-/// The tasks of steps that are executed again.
-static TASKS: Statement = Statement::new(
-    "select s.task_id
-       from absurd.workflow_step s
-      where s.workflow_run_id = $1 and s.task_id is not null
-        and not exists (
-            select from absurd.workflow_kept k
-             where k.workflow_run_id = $1 and k.task_id = s.task_id)",
+      where not k.is_given",
 );
 static OPEN: Statement = Statement::new(
     "select task_id from {t}
@@ -110,13 +112,30 @@ static FREE_LISTED_KEYS: Statement = Statement::new(
       using {t} t
       where t.task_id = any ($1) and t.state in ('failed', 'cancelled') and i.task_id = t.task_id",
 );
-static CHILDREN: Statement = Statement::new(
-    "update absurd.workflow_execution
-        set parent_scope = case
-                when (parent_scope, parent_node) in (
-                     select u.scope, u.node from unnest($2, $3) u (scope, node))
-                then $4 else $5 end
-      where parent_run_id = $1 and parent_scope <> $4",
+/// Children wait to be taken up by the step at their place, or are cast off with it.
+static DETACH: Statement = Statement::new(
+    "update absurd.workflow_execution e
+        set parent_scope = $5, parent_place = u.place::integer[]
+       from unnest($2, $3, $4) u (scope, node, place)
+      where e.parent_run_id = $1 and e.parent_scope = u.scope and e.parent_node = u.node",
+);
+static CAST_OFF_AT: Statement = Statement::new(
+    "update absurd.workflow_execution e
+        set parent_scope = $3
+       from unnest($2) u (place)
+      where e.parent_run_id = $1 and e.parent_scope = $4 and e.parent_place = u.place::integer[]",
+);
+static CAST_OFF_INSIDE: Statement = Statement::new(
+    "update absurd.workflow_execution e
+        set parent_scope = $3
+       from unnest($2) u (place)
+      where e.parent_run_id = $1 and e.parent_scope = $4
+        and e.parent_place[1:cardinality(u.place::integer[])] = u.place::integer[]",
+);
+static PROBES: Statement = Statement::new(
+    "select workflow_name, step_name, probing_scope, probing_node
+       from absurd.workflow_breaker
+      where probing_run = $1",
 );
 static EXECUTION: Statement = Statement::new(
     "update absurd.workflow_execution
@@ -157,23 +176,22 @@ static TABLES: [Statement; 7] = [
 pub fn retry(session: &Session, run: Uuid, from: Option<&str>) -> Result<()> {
     start::check_rights(session, run, &access::SPAWN)?;
     start::check_rights(session, run, &access::CANCEL)?;
-    let Some(row) = session.run(&BOUNDED, &Own, params![run])?.first() else {
+    let Some(root) = lock::root_of(session, run)? else {
         return Err(wrong(run, "is not executed by the database"));
     };
-    let (workflow, bounded, root): (String, bool, Uuid) =
-        (row.need(0)?, row.need(1)?, row.need(2)?);
     if root != run {
         let rule = format!("is a child in the tree of \"{root}\"");
         return Err(wrong(run, rule).with_hint("Retry that one: what its children did is kept."));
     }
-    if bounded {
-        admit::hold(session, &workflow)?;
-    }
     let transition = lock::take(session, root)?;
     let mut drive = Drive::new(session, root, transition);
-    drive.close_all()?;
+    drive.work_off()?;
+    if drive.view(run)?.run.status.is_final() {
+        drive.close_all()?;
+    }
     let view = drive.view(run)?;
     let (record, program) = (view.run.clone(), Rc::clone(&view.program));
+    policy::require(session, &view.queue)?;
     let from = match (record.status, from) {
         (RunStatus::Failed | RunStatus::Cancelled, None) => None,
         (RunStatus::Failed | RunStatus::Cancelled, Some(path)) => {
@@ -184,10 +202,13 @@ pub fn retry(session: &Session, run: Uuid, from: Option<&str>) -> Result<()> {
             return Err(wrong(run, format!("is {status}")).with_hint(hint));
         }
     };
-    reset(session, &record, &program, from)?;
-    drive.forget(run);
-    if bounded && !admit::may_start(session, &workflow, run, program.max_active_runs)? {
-        if admit::waiting(session, &workflow, run)?.is_none() {
+    reset(&mut drive, &record, &program, from)?;
+    let bounded = session.run(&BOUNDED, &Own, params![run])?.only()?.need(0)?;
+    if bounded {
+        admit::hold(session, &program.name)?;
+    }
+    if bounded && !admit::may_start(session, &program.name, run, program.max_active_runs)? {
+        if admit::waiting(session, &program.name, run)?.is_none() {
             admit::arm(session, run, &record.queue)?;
         }
     } else {
@@ -201,9 +222,8 @@ pub fn retry(session: &Session, run: Uuid, from: Option<&str>) -> Result<()> {
 /// # Errors
 /// Postgres's own.
 pub fn child(drive: &mut Drive, run: Uuid) -> Result<()> {
-    drive.forget(run);
     let view = load::view(drive.session, run)?;
-    reset(drive.session, &view.run, &view.program, None)?;
+    reset(drive, &view.run, &view.program, None)?;
     drive.push(run, Stimulus::Start);
     Ok(())
 }
@@ -221,39 +241,46 @@ fn wrong(run: Uuid, rule: impl Into<String>) -> Error {
 }
 
 /// Removes what an ended run consisted of, but for what its steps are to end with again.
-fn reset(session: &Session, run: &RunRec, program: &Program, from: Option<StepKey>) -> Result<()> {
-    let (ended, paths) = read(session, run.id, program)?;
-    let retrace = ended.retrace(from);
-    let path = |key: &StepKey| {
-        let scope = paths.get(&key.scope).map(String::as_str).unwrap_or_default();
-        Some(format!("{scope}{}", program.node(key.node).id))
-    };
-    let places = |keys: &[StepKey]| -> [Param; 2] {
-        let (scopes, nodes): (Vec<i32>, Vec<i32>) =
-            keys.iter().map(|key| (int(key.scope.0), int(key.node.0))).unzip();
-        let [scopes, nodes]: &[Param; 2] = params![scopes, nodes];
-        [*scopes, *nodes]
-    };
-    let Retrace { kept, loops, after } = retrace;
+fn reset(drive: &mut Drive, run: &RunRec, program: &Program, from: Option<StepKey>) -> Result<()> {
+    let session = drive.session;
+    let ended = read(session, run.id, program)?;
+    let Retrace { kept, loops, after, forgotten, forgotten_inside } = ended.retrace(from);
     let own = |statement, params: &[Param]| session.run(statement, &Own, params).map(drop);
     let [id]: &[Param; 1] = params![run.id];
-    for (statement, keys) in [(&KEEP, &kept), (&KEEP_ITEMS, &loops)] {
-        let [scopes, nodes] = places(keys);
-        let [paths]: &[Param; 1] = params![keys.iter().map(path).collect::<Vec<_>>()];
-        own(statement, &[*id, scopes, nodes, *paths])?;
+    let done = ended.steps.iter().filter(|(_, step)| step.state == StepState::Completed);
+    let done: Vec<Place> = done.map(|(key, _)| ended.place(*key)).collect();
+    for (statement, places) in
+        [(&TAKEN, &done), (&FORGET, &forgotten), (&FORGET_INSIDE, &forgotten_inside)]
+    {
+        own(statement, params![run.id, texts(places)])?;
     }
-    own(&KEEP_NOT, params![run.id, after.iter().map(path).collect::<Vec<_>>()])?;
-    let [scopes, nodes] = places(&after);
-    let [off, up]: &[Param; 2] = params![CAST_OFF, TO_TAKE_UP];
-    own(&CHILDREN, &[*id, scopes, nodes, *off, *up])?;
+    for (statement, keys) in [(&KEEP, &kept), (&KEEP_ITEMS, &loops)] {
+        let [scopes, nodes, places] = columns(&ended, keys);
+        own(statement, &[*id, scopes, nodes, places])?;
+    }
+    // Children that an earlier retry has detached, and then those of now.
+    let at: Vec<Place> = after.iter().map(|key| ended.place(*key)).collect();
+    for (statement, places) in [(&CAST_OFF_AT, &at), (&CAST_OFF_INSIDE, &forgotten_inside)] {
+        own(statement, params![run.id, texts(places), CAST_OFF, TO_TAKE_UP])?;
+    }
+    let all: Vec<StepKey> = ended.steps.keys().copied().collect();
+    for (keys, scope) in [(&after, CAST_OFF), (&all, TO_TAKE_UP)] {
+        let [scopes, nodes, places] = columns(&ended, keys);
+        let [to]: &[Param; 1] = params![scope];
+        own(&DETACH, &[*id, scopes, nodes, places, *to])?;
+    }
+    release(drive, run.id)?;
     let queue = QueueName::parse(Some(&run.queue))?;
     if !access::is_gone(&queue)? {
-        tasks(session, run.id, &queue)?;
+        let kept: HashSet<StepKey> = kept.into_iter().collect();
+        let again = ended.steps.iter().filter(|(key, _)| !kept.contains(key));
+        tasks(session, run.id, &queue, again.filter_map(|(_, step)| step.task).collect())?;
     }
     for statement in &TABLES {
         own(statement, &[*id])?;
     }
     own(&EXECUTION, &[*id])?;
+    drive.forget(run.id);
     let opened = row_guard::reopening(run.id, || session.run(&STATUS, &Global, &[*id]))?;
     match opened.is_empty() {
         true => Err(super::view::hidden(run.id)),
@@ -261,29 +288,55 @@ fn reset(session: &Session, run: &RunRec, program: &Program, from: Option<StepKe
     }
 }
 
-/// Ends what is left of the tasks of steps that are executed again.
-fn tasks(session: &Session, run: Uuid, queue: &QueueName) -> Result<()> {
+fn texts(places: &[Place]) -> Vec<Option<String>> {
+    let text = |place: &Place| {
+        let numbers: Vec<String> = place.iter().map(ToString::to_string).collect();
+        Some(format!("{{{}}}", numbers.join(",")))
+    };
+    places.iter().map(text).collect()
+}
+
+/// Steps as three columns: scope, node, place.
+fn columns(ended: &Ended, keys: &[StepKey]) -> [Param; 3] {
+    let (scopes, nodes): (Vec<i32>, Vec<i32>) =
+        keys.iter().map(|key| (int(key.scope.0), int(key.node.0))).unzip();
+    let places: Vec<Place> = keys.iter().map(|key| ended.place(*key)).collect();
+    let [scopes, nodes, places]: &[Param; 3] = params![scopes, nodes, texts(&places)];
+    [*scopes, *nodes, *places]
+}
+
+/// Lets others probe the breakers that the run was probing when it ended.
+fn release(drive: &mut Drive, run: Uuid) -> Result<()> {
+    for row in drive.session.run(&PROBES, &Own, params![run])? {
+        let (workflow, node): (String, String) = (row.need(0)?, row.need(1)?);
+        let step = StepKey {
+            scope: ScopeId(rows::number(&row, 2)?),
+            node: NodeIx(rows::number(&row, 3)?),
+        };
+        let who = Prober { run, step };
+        let kind = BreakerEventKind::Released;
+        let event = BreakerEvent { who, at: drive.session.now(), kind };
+        drive.shared.borrow_mut().breakers.note(&workflow, vec![(node, event)]);
+    }
+    Ok(())
+}
+
+/// Ends what is left of the tasks of steps, and frees the keys of those that are executed again.
+fn tasks(session: &Session, run: Uuid, queue: &QueueName, again: Vec<Uuid>) -> Result<()> {
     let open = session.run(&OPEN, queue, params![run])?;
     let open = open.into_iter().map(|row| row.need(0)).collect::<Result<Vec<_>>>()?;
     cancel::many(session, queue, open)?;
-    let tasks = session.run(&TASKS, &Own, params![run])?;
-    let tasks = tasks.into_iter().map(|row| row.need(0)).collect::<Result<Vec<Uuid>>>()?;
-    let tasks: Vec<Option<Uuid>> = tasks.into_iter().map(Some).collect();
+    let again: Vec<Option<Uuid>> = again.into_iter().map(Some).collect();
     if provision::is_partitioned(queue)? {
-        session.run(&FREE_LISTED_KEYS, queue, params![tasks.clone()])?;
+        session.run(&FREE_LISTED_KEYS, queue, params![again.clone()])?;
     }
-    session.run(&FREE_KEYS, queue, params![tasks]).map(drop)
+    session.run(&FREE_KEYS, queue, params![again]).map(drop)
 }
 
-/// What is stored of a run, and the paths of its scope instances.
-fn read<'p>(
-    session: &Session,
-    run: Uuid,
-    program: &'p Program,
-) -> Result<(Ended<'p>, HashMap<ScopeId, String>)> {
-    let (mut scopes, mut paths, mut steps) = (HashMap::new(), HashMap::new(), HashMap::new());
+/// What is stored of a run.
+fn read<'p>(session: &Session, run: Uuid, program: &'p Program) -> Result<Ended<'p>> {
+    let (mut scopes, mut steps) = (HashMap::new(), HashMap::new());
     for row in session.run(&SCOPES, &Own, params![run])? {
-        let id = ScopeId(rows::number(&row, 0)?);
         let parent = match rows::optional_number(&row, 2)? {
             Some(scope) => {
                 let node = rows::node(program, rows::number(&row, 3)?)?;
@@ -297,13 +350,15 @@ fn read<'p>(
             parent,
             ordinal: rows::number(&row, 4)?,
             chain: chain.into_iter().filter_map(|id| u32::try_from(id).ok().map(ScopeId)).collect(),
+            phase: rows::phase(&row.need::<String>(6)?)?,
         };
-        scopes.insert(id, instance);
-        paths.insert(id, row.need(6)?);
+        scopes.insert(ScopeId(rows::number(&row, 0)?), instance);
     }
     for row in session.run(&STEPS, &Own, params![run])? {
         let state = StepState::parse(&row.need::<String>(2)?)?;
-        steps.insert(rows::key(program, &row, 0, 1)?, state);
+        let moment = |column| -> Result<_> { Ok(row.get::<i64>(column)?.map(Moment)) };
+        let step = Step { state, task: row.get(3)?, started: moment(4)?, finished: moment(5)? };
+        steps.insert(rows::key(program, &row, 0, 1)?, step);
     }
-    Ok((Ended { program, scopes, steps }, paths))
+    Ok(Ended { program, scopes, steps })
 }

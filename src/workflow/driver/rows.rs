@@ -229,7 +229,7 @@ pub fn status(text: &str) -> Result<RunStatus> {
         .ok_or_else(|| corrupt(format!("\"{text}\" is not the status of a workflow run")))
 }
 
-fn phase(text: &str) -> Result<ScopePhase> {
+pub fn phase(text: &str) -> Result<ScopePhase> {
     Ok(match text {
         "waiting" => ScopePhase::Waiting,
         "open" => ScopePhase::Open,

@@ -233,6 +233,20 @@ pub fn check_rights(session: &Session, run: Uuid, needs: &Needs) -> Result<()> {
     }
 }
 
+/// Checks that the role may change the run's row, as row security has it.
+///
+/// # Errors
+/// 42501 when it may not.
+pub fn check_row(session: &Session, run: Uuid) -> Result<()> {
+    static ROW: Statement = Statement::new(
+        "select from absurd.workflow_run where workflow_run_id = $1 for no key update",
+    );
+    match session.run(&ROW, &Global, params![run])?.is_empty() {
+        true => Err(super::view::hidden(run)),
+        false => Ok(()),
+    }
+}
+
 /// Cancels an executed run, children included; returns how many of its queue tasks that cancelled,
 /// and whether these are all: a large run is closed in pieces. None for a run that the database
 /// does not execute.
@@ -274,6 +288,7 @@ pub fn add_items(
     let mut drive = Drive::new(session, root, transition);
     // What was left for the tree comes first: the step may have ended.
     drive.work_off()?;
+    check_row(session, run)?;
     let wrong = |rule: &str| Error::WrongState {
         what: format!("Step \"{}\" of workflow run \"{run}\"", cut(path)),
         rule: rule.to_owned(),

@@ -21,6 +21,7 @@ use crate::workflow::program::Program;
 use crate::workflow::records::{
     BreakerRec, ChildRec, KeptRec, RunRec, ScopeId, ScopeRec, StepKey, StepRec,
 };
+use crate::workflow::retrace::Place;
 use crate::workflow::state::Host;
 use crate::workflow::stimulus::Changes;
 
@@ -369,8 +370,8 @@ impl Host for View<'_> {
         Ok(children)
     }
 
-    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>> {
-        kept::of(self.session, &self.program, self.run.id, path)
+    fn kept(&mut self, place: Place) -> Result<Option<KeptRec>> {
+        kept::of(self.session, &self.program, self.run.id, place)
     }
 
     fn emitted(&mut self, event: &str) -> Result<Option<Json>> {

@@ -9,6 +9,7 @@ use crate::workflow::json::Json;
 use crate::workflow::records::{
     BreakerRec, ChildRec, KeptRec, ScopeId, ScopeRec, StepKey, StepRec,
 };
+use crate::workflow::retrace::Place;
 use crate::workflow::state::Host;
 use crate::workflow::step_state::StepState;
 
@@ -130,8 +131,8 @@ impl Host for Memory {
         Ok(of.map(|(_, child)| child.clone()).collect())
     }
 
-    fn kept(&mut self, path: &str) -> Result<Option<KeptRec>> {
-        Ok(self.stored.kept.get(path).cloned())
+    fn kept(&mut self, place: Place) -> Result<Option<KeptRec>> {
+        Ok(self.stored.kept.get(&place).cloned())
     }
 
     fn emitted(&mut self, event: &str) -> Result<Option<Json>> {

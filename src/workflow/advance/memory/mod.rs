@@ -64,8 +64,8 @@ pub struct Stored {
     pub children: BTreeMap<(StepKey, String), ChildRec>,
     /// Items that have no instances yet, by their loop and the ordinal of the first.
     pub items: BTreeMap<(StepKey, u32), (u32, Json)>,
-    /// How steps ended before the run was retried, by their paths.
-    pub kept: BTreeMap<String, KeptRec>,
+    /// How steps ended before the run was retried, by their places.
+    pub kept: BTreeMap<Vec<i32>, KeptRec>,
 }
 
 pub struct Memory {
