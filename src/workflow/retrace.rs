@@ -42,6 +42,8 @@ pub struct Step {
     pub task: Option<Uuid>,
     pub started: Option<Moment>,
     pub finished: Option<Moment>,
+    /// Whether it was waiting to end as it had before an earlier retry, in this state.
+    pub was_waiting: bool,
 }
 
 /// The records of a run that has ended.
@@ -246,6 +248,9 @@ impl Search<'_> {
         for (key, step) in &self.ended.steps {
             if self.after.contains(key) || self.is_inside(key.scope) {
                 retrace.after.push(*key);
+            } else if step.was_waiting {
+                // What was kept stays.
+                continue;
             } else if self.keeps(*key, step, last) {
                 retrace.kept.push(*key);
                 continue;

@@ -42,6 +42,9 @@ static STEPS: Statement = Statement::new(
     "select scope, node, state, task_id, started, finished
        from absurd.workflow_step where workflow_run_id = $1",
 );
+static WAITING: Statement = Statement::new(
+    "select place, state from absurd.workflow_kept where workflow_run_id = $1 and state <> 'running'",
+);
 /// What an operator gave has been taken up by steps that have completed since.
 static TAKEN: Statement = Statement::new(
     "update absurd.workflow_kept k set is_given = false
@@ -247,7 +250,8 @@ fn reset(drive: &mut Drive, run: &RunRec, program: &Program, from: Option<StepKe
     let Retrace { kept, loops, after, forgotten, forgotten_inside } = ended.retrace(from);
     let own = |statement, params: &[Param]| session.run(statement, &Own, params).map(drop);
     let [id]: &[Param; 1] = params![run.id];
-    let done = ended.steps.iter().filter(|(_, step)| step.state == StepState::Completed);
+    let is_done = |step: &Step| step.state == StepState::Completed && !step.was_waiting;
+    let done = ended.steps.iter().filter(|(_, step)| is_done(step));
     let done: Vec<Place> = done.map(|(key, _)| ended.place(*key)).collect();
     for (statement, places) in
         [(&TAKEN, &done), (&FORGET, &forgotten), (&FORGET_INSIDE, &forgotten_inside)]
@@ -354,11 +358,31 @@ fn read<'p>(session: &Session, run: Uuid, program: &'p Program) -> Result<Ended<
         };
         scopes.insert(ScopeId(rows::number(&row, 0)?), instance);
     }
+    let mut waiting: HashMap<Place, StepState> = HashMap::new();
+    for row in session.run(&WAITING, &Own, params![run])? {
+        waiting.insert(row.need(0)?, StepState::parse(&row.need::<String>(1)?)?);
+    }
     for row in session.run(&STEPS, &Own, params![run])? {
         let state = StepState::parse(&row.need::<String>(2)?)?;
         let moment = |column| -> Result<_> { Ok(row.get::<i64>(column)?.map(Moment)) };
-        let step = Step { state, task: row.get(3)?, started: moment(4)?, finished: moment(5)? };
+        let step = Step {
+            state,
+            task: row.get(3)?,
+            started: moment(4)?,
+            finished: moment(5)?,
+            was_waiting: false,
+        };
         steps.insert(rows::key(program, &row, 0, 1)?, step);
     }
-    Ok(Ended { program, scopes, steps })
+    let mut ended = Ended { program, scopes, steps };
+    let keys: Vec<StepKey> = ended.steps.keys().copied().filter(|_| !waiting.is_empty()).collect();
+    for key in keys {
+        let Some(state) = waiting.get(&ended.place(key)).copied() else { continue };
+        if let Some(step) = ended.steps.get_mut(&key)
+            && matches!(step.state, StepState::Cancelled | StepState::Running)
+        {
+            (step.state, step.was_waiting) = (state, true);
+        }
+    }
+    Ok(ended)
 }

@@ -194,6 +194,21 @@ select status, (select count(*) from absurd.workflow_run_steps(:'run') s where s
 select (select count(*) from absurd.workflow_kept k join absurd.workflow_run using (workflow_run_id) where status = 'completed') as kept,
        (select count(*) from absurd.workflow_stimulus) as stimuli, (select count(*) from absurd.workflow_timer) as timers;
 select * from absurd.verify('kept');
+-- A retry that is interrupted, and interrupted again, loses nothing of what was kept.
+select pg_temp.start('often', '{"each": {"task_id": "each", "operator_type": "foreach", "items": "range(1500)", "loop_body": [{"task_id": "x", "operator_type": "switch", "switch_on": "{{item}}"}, {"task_id": "y", "operator_type": "task", "function": "f", "dependencies": ["x"]}]}}') as run \gset
+select length(pg_temp.work('each[1300]/y')) > 0 as worked;
+select pg_temp.again(:'run');
+select absurd.cancel_workflow_run(:'run');
+select pg_temp.again(:'run');
+select count(absurd.advance_timers('kept')) from generate_series(1, 2);
+select absurd.cancel_workflow_run(:'run');
+select pg_temp.again(:'run');
+select count(absurd.advance_timers('kept')) from generate_series(1, 20);
+select left(pg_temp.work('each[1301]/y'), 100);
+select pg_temp.again(:'run', 'each[1300]/y');
+select count(absurd.advance_timers('kept')) from generate_series(1, 20);
+select left(pg_temp.work(), 40);
+select status, (select count(*) from absurd.t_kept t where t.workflow_run_id = r.workflow_run_id) as tasks from absurd.workflow_run r where workflow_run_id = :'run';
 -- A role that row security keeps from changing a run.
 create role kept_worker;
 grant usage on schema absurd to kept_worker;
