@@ -8,13 +8,13 @@ export PG_CONFIG
 EXTENSION := absurd
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := target/dist
-TIERS := lint pure regress isolation binary clients workflows server differential cron dump storm
+TIERS := lint pure regress isolation binary clients workflows server differential cron dump fuzz storm
 SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
 	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
-	test-deep test-storm test-workflows lint bench bench-quick setup clean
+	test-deep test-storm test-workflows fuzz lint bench bench-quick setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -78,6 +78,9 @@ test-dump: ## dump and restore, drop and create again
 
 test-deep: ## SEQUENCES (10000) random sequences of the differential test, from a new seed
 	@ABSURD_DIFF_SEQUENCES=$(SEQUENCES) ABSURD_DIFF_SEED=$${SEED:-$$RANDOM} .ci/test differential
+
+fuzz: ## ABSURD_FUZZ_SECONDS (600) of strange values and documents, from ABSURD_FUZZ_SEED or a new one
+	@ABSURD_FUZZ_SECONDS=$${ABSURD_FUZZ_SECONDS:-600} .ci/test fuzz
 
 test-storm: ## ABSURD_STORM_SECONDS (600) of everything at once, from ABSURD_STORM_SEED or a new one
 	@ABSURD_STORM_SECONDS=$${ABSURD_STORM_SECONDS:-600} .ci/test storm
