@@ -67,6 +67,25 @@ def test_sixty_claims_side_by_side(year, open_session):
     assert claimed == [f"task {n}" for n in range(40)]
 
 
+def test_a_queue_of_few_weeks(open_session, connect, conn):
+    """As the default policy makes it."""
+    conn.execute("select absurd.create_queue(%s, 'partitioned')", (QUEUE,))
+    conn.execute("select absurd.ensure_partitions(%s)", (QUEUE,))
+    for n in range(4):
+        spawn(conn, f"task {n}")
+    claimed = []
+    for _ in range(6):
+        worker = open_session(autocommit=False)
+        claimed += claim(worker)
+        of_queue, all_of_them = locked(worker)
+        assert of_queue <= OF_A_WEEK
+        assert all_of_them <= OF_A_WEEK + OWN
+    assert claimed == [f"task {n}" for n in range(4)]
+    for session in connect.all:
+        session.rollback()
+    conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
+
+
 def test_an_empty_queue_is_looked_at_without_a_trace(year, open_session):
     for _ in range(3):
         worker = open_session(autocommit=False)

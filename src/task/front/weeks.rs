@@ -17,10 +17,6 @@ use crate::queue::week::Week;
 use crate::queue::{QueueName, partition, provision};
 use crate::task::direct;
 
-/// Weeks, with the default partition, of which a claim may lock all: more than the default policy
-/// makes.
-const FEW: usize = 1;
-
 /// The next lower priority that has any run waiting.
 static BELOW: Statement = Statement::new(
     "select priority from {r} where state in ('pending', 'sleeping') and priority < $1
@@ -36,7 +32,7 @@ impl Front {
     /// of weeks.
     pub(super) fn of_weeks(queue: &QueueName) -> Result<Option<Self>> {
         let of_weeks = provision::is_partitioned(queue)?
-            && count_parts(&queue.relation("r", ""))?.is_some_and(|count| count > FEW);
+            && count_parts(&queue.relation("r", ""))?.is_some_and(|count| count > 1);
         Ok(of_weeks.then(|| Self { of_weeks, ..Self::default() }))
     }
 
