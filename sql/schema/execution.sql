@@ -56,7 +56,8 @@ create table absurd.workflow_execution (
     started_at       timestamptz,
     result           jsonb,
     retries          integer,
-    parent_place     integer[]
+    parent_place     integer[],
+    paused_at        timestamptz
 ) with (fillfactor = 50);
 create index workflow_execution_tree on absurd.workflow_execution (root_run_id);
 create index workflow_execution_step

@@ -53,6 +53,7 @@ comment on column absurd.workflow_execution.bounded is 'Whether the run waits it
 comment on column absurd.workflow_execution.started_at is 'When the run started.';
 comment on column absurd.workflow_execution.result is 'Result of a run that a terminate step ended with another status than completed.';
 comment on column absurd.workflow_execution.retries is 'How often retry_workflow_run() has started it again; null for never.';
+comment on column absurd.workflow_execution.paused_at is 'Of a root, since when pause_workflow_run() holds its tree up.';
 comment on column absurd.workflow_execution.parent_place is 'Of a child whose parent was retried, the place of the step that takes it up again.';
 
 comment on table absurd.workflow_scope is
@@ -203,12 +204,6 @@ comment on function absurd.advance_timers(text, integer) is
     'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
 comment on function absurd.run_schedules(integer) is
     'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
-comment on function absurd.retry_workflow_run(uuid, text) is
-    'Starts an executed workflow run again, under its id, that has failed or was cancelled. Steps that completed are not executed again, but for those after one that is; p_from_step names a step by its path from which on all are.';
-comment on function absurd.skip_step(uuid, text, jsonb) is
-    'Has a step, named by its path, count as completed with p_result, whoever works on it; of a run that has failed or was cancelled when the run is retried.';
-comment on function absurd.fail_step(uuid, text, text) is
-    'Fails a step of a running run, named by its path, whoever works on it, with p_reason as its message.';
 comment on function absurd.add_workflow_items(uuid, text, jsonb) is
     'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
 comment on function absurd.workflow_diagram(text, text) is

@@ -247,6 +247,16 @@ comment on function absurd.workflow_run_history(uuid) is
     'Every change of a workflow run''s status, oldest first. Errors: P0002 unknown run; 22004 NULL.';
 comment on function absurd.cancel_workflow_run(uuid, text) is
     'Cancels a workflow run and every open task that belongs to it; returns how many tasks. Errors: P0002 unknown run; 55000 it has ended otherwise; 22004 NULL.';
+comment on function absurd.retry_workflow_run(uuid, text) is
+    'Starts an executed workflow run again, under its id, that has failed or was cancelled. Steps that completed are not executed again, but for those after one that is; p_from_step names a step by its path from which on all are.';
+comment on function absurd.pause_workflow_run(uuid) is
+    'Holds an executed workflow run and its children up: nothing more of them starts until resume_workflow_run(). Tasks that are in the queue are worked.';
+comment on function absurd.resume_workflow_run(uuid) is
+    'Lets a paused workflow run go on, with what has happened and come due meanwhile.';
+comment on function absurd.skip_step(uuid, text, jsonb) is
+    'Has a step, named by its path, count as completed with p_result, whoever works on it; of a run that has failed or was cancelled when the run is retried.';
+comment on function absurd.fail_step(uuid, text, text) is
+    'Fails a step of a running run, named by its path, whoever works on it, with p_reason as its message.';
 comment on function absurd.workflow_step_name(text, text, text) is
     'Joins name, version and step to name__version__step. Errors: 22004, 22023 naming the part and the rule.';
 comment on function absurd.parse_workflow_step_name(text) is

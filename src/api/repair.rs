@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::{plain, required};
 use crate::pg::{Jsonb, Uuid, call};
-use crate::workflow::driver::{reopen, rows, settle_step};
+use crate::workflow::driver::{pause, reopen, rows, settle_step};
 use crate::workflow::json::Json;
 use settle_step::Outcome;
 
@@ -14,6 +14,24 @@ fn retry_workflow_run(workflow_run_id: Option<Uuid>, p_from_step: default!(Optio
     call(|session| {
         let run = required(workflow_run_id, "workflow_run_id")?;
         reopen::retry(session, plain(run), p_from_step)
+    })
+}
+
+/// Holds a run and its children up.
+#[pg_extern]
+fn pause_workflow_run(workflow_run_id: Option<Uuid>) {
+    call(|session| {
+        let run = required(workflow_run_id, "workflow_run_id")?;
+        pause::pause(session, plain(run))
+    })
+}
+
+/// Lets a paused run go on.
+#[pg_extern]
+fn resume_workflow_run(workflow_run_id: Option<Uuid>) {
+    call(|session| {
+        let run = required(workflow_run_id, "workflow_run_id")?;
+        pause::resume(session, plain(run))
     })
 }
 

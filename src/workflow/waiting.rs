@@ -40,6 +40,10 @@ static CHILDREN: Statement = Statement::new(
       where parent_run_id = $1 and status in ('pending', 'running')
       group by parent_scope, parent_node",
 );
+static PAUSED: Statement = Statement::new(
+    "select paused_at from absurd.workflow_execution
+      where workflow_run_id = $1 and paused_at is not null",
+);
 /// The open run of each task, and the reason of the last that failed.
 static TASKS: Statement = Statement::new(
     "select t.task_id, r.state, r.available_at, r.claimed_by, r.claim_expires_at,
@@ -84,6 +88,13 @@ pub fn of_run(
         let children: Vec<crate::pg::Uuid> = row.need(2)?;
         let children: Vec<String> = children.iter().map(ToString::to_string).collect();
         all.entry(key(&row, 0)?).or_default().on.insert("children".to_owned(), children.into());
+    }
+    if let Some(row) = session.run(&PAUSED, &Own, params![view.run.root])?.first() {
+        let since = row.need::<Timestamp>(0)?.iso8601();
+        for key in steps.keys().copied().filter(is_open) {
+            let on = &mut all.entry(key).or_default().on;
+            on.insert("paused_since".to_owned(), since.clone().into());
+        }
     }
     if access::allows(&view.queue, &access::READ)? {
         tasks(session, view, steps, &mut all)?;

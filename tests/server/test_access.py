@@ -87,6 +87,8 @@ CALLS = {
     "run_schedules": "select absurd.run_schedules()",
     "add_workflow_items": "select absurd.add_workflow_items('<executed>', 'loop', '[1]')",
     "retry_workflow_run": "select absurd.cancel_workflow_run('<executed>'); select absurd.retry_workflow_run('<executed>')",
+    "pause_workflow_run": "select absurd.pause_workflow_run('<executed>')",
+    "resume_workflow_run": "select absurd.pause_workflow_run('<executed>'); select absurd.resume_workflow_run('<executed>')",
     "skip_step": "select absurd.skip_step('<executed>', 'first')",
     "fail_step": "select absurd.fail_step('<executed>', 'first')",
     "complete_run of a step": "select absurd.complete_run('q', '<step>')",

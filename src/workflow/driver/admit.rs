@@ -36,7 +36,7 @@ static WAITING: Statement = Statement::new(
     "select workflow_run_id, queue_name
        from absurd.workflow_execution
       where workflow_name = $1 and status = 'pending' and parent_run_id is null and bounded
-        and workflow_run_id <> $2
+        and workflow_run_id <> $2 and paused_at is null
       order by workflow_run_id
       limit 1",
 );

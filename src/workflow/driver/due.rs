@@ -23,7 +23,7 @@ use crate::workflow::stimulus::Stimulus;
 const PAGE: i32 = 128;
 const FIRED: usize = 16;
 
-/// Of trees that are not set aside, for everybody or for the caller's role.
+/// Of trees that are not paused, nor set aside for everybody or for the caller's role.
 macro_rules! not_stuck {
     ($root:literal) => {
         concat!(
@@ -33,7 +33,12 @@ macro_rules! not_stuck {
             $root,
             " and s.role_name in ('', $4) and s.next_try > $2) and ",
             $root,
-            " <> all ($5)"
+            " <> all ($5)
+              and not exists (
+                  select from absurd.workflow_execution p
+                   where p.workflow_run_id = ",
+            $root,
+            " and p.paused_at is not null)"
         )
     };
 }

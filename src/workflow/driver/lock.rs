@@ -17,7 +17,7 @@ static TAKE: Statement = Statement::new(
 );
 static FREE: Statement = Statement::new(
     "select from absurd.workflow_execution
-      where workflow_run_id = $1
+      where workflow_run_id = $1 and paused_at is null
         for no key update skip locked",
 );
 static COUNT: Statement = Statement::new(
@@ -43,6 +43,7 @@ static TAKE_OF: Statement = Statement::new(
         set transitions = root.transitions + 1
        from absurd.workflow_execution e
       where e.workflow_run_id = $1 and e.queue_name = $2 and root.workflow_run_id = e.root_run_id
+        and root.paused_at is null
      returning root.workflow_run_id, root.transitions",
 );
 
@@ -59,6 +60,28 @@ pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
         return Ok(None);
     }
     take(session, root).map(Some)
+}
+
+/// As [`take`], for a call that moves the tree.
+///
+/// # Errors
+/// 55000 for one that is paused.
+pub fn take_going(session: &Session, root: Uuid) -> Result<i64> {
+    static PAUSED: Statement = Statement::new(
+        "select from absurd.workflow_execution
+          where workflow_run_id = $1 and paused_at is not null",
+    );
+    let transition = take(session, root)?;
+    match session.run(&PAUSED, &Own, params![root])?.is_empty() {
+        true => Ok(transition),
+        false => Err(Error::WrongState {
+            what: format!("Workflow run \"{root}\""),
+            rule: "is paused".to_owned(),
+            hint: Some(
+                format!("Let it go on: select absurd.resume_workflow_run('{root}').").into(),
+            ),
+        }),
+    }
 }
 
 /// Counts transitions beyond the one that taking the lock counted.

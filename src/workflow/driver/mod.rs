@@ -18,6 +18,7 @@ pub mod inbox;
 mod kept;
 pub mod load;
 pub mod lock;
+pub mod pause;
 pub mod reopen;
 pub mod rows;
 pub mod schedules;

@@ -143,7 +143,7 @@ static PROBES: Statement = Statement::new(
 static EXECUTION: Statement = Statement::new(
     "update absurd.workflow_execution
         set status = 'pending', started_at = null, result = null, next_scope = 0,
-            retries = coalesce(retries, 0) + 1
+            retries = coalesce(retries, 0) + 1, paused_at = null
       where workflow_run_id = $1",
 );
 static STATUS: Statement = Statement::new(

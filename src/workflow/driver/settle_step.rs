@@ -40,7 +40,7 @@ pub fn settle(session: &Session, run: Uuid, path: &str, outcome: Outcome) -> Res
     }
     let id = crate::pg::Uuid::from_bytes(run.into_bytes());
     let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
-    let transition = lock::take(session, root)?;
+    let transition = lock::take_going(session, root)?;
     let mut drive = Drive::new(session, root, transition);
     let was_running = drive.view(run)?.run.status == RunStatus::Running;
     // What was left for the tree and what is due comes first: the step may have ended.

@@ -284,7 +284,7 @@ pub fn add_items(
     let id = crate::pg::Uuid::from_bytes(run.into_bytes());
     check_rights(session, run, &access::SPAWN)?;
     let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
-    let transition = lock::take(session, root)?;
+    let transition = lock::take_going(session, root)?;
     let mut drive = Drive::new(session, root, transition);
     // What was left for the tree comes first: the step may have ended.
     drive.work_off()?;

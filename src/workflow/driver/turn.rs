@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::breakers::Key;
 use super::{Drive, lock};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
 use crate::pg::Session;
 use crate::pg::plan::{Own, Statement};
@@ -91,9 +91,10 @@ impl<'a> Turn<'a> {
     /// # Errors
     /// As [`Self::try_take`].
     pub fn wait(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<Turned> {
-        let outcome = self.session.attempt(|| {
-            let transition = lock::take(self.session, self.root)?;
-            self.go_on(transition, first).map(|()| Turned::Done)
+        let outcome = self.session.attempt(|| match lock::take_going(self.session, self.root) {
+            Ok(transition) => self.go_on(transition, first).map(|()| Turned::Done),
+            Err(Error::WrongState { .. }) => Ok(Turned::Held),
+            Err(error) => Err(error),
         })?;
         self.survived(outcome)
     }

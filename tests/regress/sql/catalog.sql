@@ -28,6 +28,8 @@ insert into contract values
     ('ensure_queue_tables', 'p_queue_name text', 'void'),
     ('extend_claim', 'p_queue_name text, p_run_id uuid, p_extend_by integer', 'void'),
     ('retry_workflow_run', 'workflow_run_id uuid, p_from_step text DEFAULT NULL::text', 'void'),
+    ('pause_workflow_run', 'workflow_run_id uuid', 'void'),
+    ('resume_workflow_run', 'workflow_run_id uuid', 'void'),
     ('skip_step', 'workflow_run_id uuid, p_path text, p_result jsonb DEFAULT NULL::jsonb', 'void'),
     ('fail_step', 'workflow_run_id uuid, p_path text, p_reason text DEFAULT NULL::text', 'void'),
     ('fail_run', 'p_queue_name text, p_run_id uuid, p_reason jsonb, p_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void'),

@@ -112,6 +112,8 @@ insert into call (func, names, vals) values
     ('run_schedules', '{p_limit}', array['10']),
     ('add_workflow_items', '{workflow_run_id,p_path,p_items}', array[quote_literal(:'executed'), '''each''', '''[1]''']),
     ('retry_workflow_run', '{workflow_run_id,p_from_step}', array[quote_literal(:'executed'), '''each''']),
+    ('pause_workflow_run', '{workflow_run_id}', array[quote_literal(:'executed')]),
+    ('resume_workflow_run', '{workflow_run_id}', array[quote_literal(:'executed')]),
     ('skip_step', '{workflow_run_id,p_path,p_result}', array[quote_literal(:'executed'), '''each''', '''1''']),
     ('fail_step', '{workflow_run_id,p_path,p_reason}', array[quote_literal(:'executed'), '''each''', '''why''']),
     ('list_event_waits', '{p_event_name,p_queue_name}', array['''e''', '''nulls''']),

@@ -15,7 +15,7 @@ use super::view::View;
 use crate::error::Result;
 use crate::params;
 use crate::pg::direct::{Access, Key, Layout, Table, Which};
-use crate::pg::{Jsonb, Param, Session};
+use crate::pg::{Jsonb, Param, Session, Timestamp};
 use crate::queue::QueueName;
 use crate::workflow::json::Json;
 use crate::workflow::records::{RunRec, ScopeRec, StepKey};
@@ -45,6 +45,7 @@ mod execution {
         NAME "workflow_name" TEXT, VERSION "workflow_version" TEXT, HASH "workflow_hash" TEXT,
         _RETRIES "retries" INT4,
         RESULT "result" JSONB, TRANSITIONS "transitions" INT8, BOUNDED "bounded" BOOL,
+        PAUSED "paused_at" TIMESTAMPTZ,
     }
 }
 
@@ -101,7 +102,8 @@ pub fn take_root(
         if root != run && executions.find(&[Key::is(1, root)])? != Some(true) {
             return Ok(None);
         }
-        if !executions.lock()? {
+        // One that is paused is left what happens, as one that somebody else holds.
+        if !executions.lock()? || executions.get::<Timestamp>(execution::PAUSED)?.is_some() {
             return Ok(Some(None));
         }
         let number = executions.need::<i64>(execution::TRANSITIONS)? + 1;

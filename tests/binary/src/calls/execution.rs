@@ -28,6 +28,10 @@ const SPARE: &str = r#"select absurd.register_workflow('{"name": "spare", "versi
 /// The run's first wait is over.
 const NEXT_DAY: &str = "set local absurd.fake_now = '2030-01-02 12:00:00+00'";
 
+/// The run has been paused.
+const PAUSED: &str = "select absurd.pause_workflow_run(workflow_run_id)
+    from absurd.workflow_run where workflow_name = 'executed'";
+
 /// The run has been cancelled.
 const CANCELLED: &str = "select absurd.cancel_workflow_run(workflow_run_id)
     from absurd.workflow_run where workflow_name = 'executed'";
@@ -166,6 +170,8 @@ pub fn runs(executed: Uuid) -> Vec<Call> {
             before: CANCELLED,
             ..call("retry_workflow_run", 1, vec![id(executed), text("each")], VOID)
         },
+        call("pause_workflow_run", 1, vec![id(executed)], VOID),
+        Call { before: PAUSED, ..call("resume_workflow_run", 1, vec![id(executed)], VOID) },
         call("skip_step", 2, vec![id(executed), text("each"), doc(json!({"n": 1}))], VOID),
         call("fail_step", 2, vec![id(executed), text("each"), text("why")], VOID),
         Call {
