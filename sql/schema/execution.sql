@@ -143,6 +143,7 @@ create table absurd.workflow_kept (
     finished_at     timestamptz,
     ended           bigint not null,
     is_given        boolean not null,
+    is_entered      boolean not null,
     primary key (workflow_run_id, place)
 );
 

@@ -121,6 +121,7 @@ comment on column absurd.workflow_kept.error is 'Error of the step.';
 comment on column absurd.workflow_kept.started_at is 'When the step started.';
 comment on column absurd.workflow_kept.finished_at is 'When the step ended.';
 comment on column absurd.workflow_kept.ended is 'Its place in the order of ends; 0 for what skip_step() gave.';
+comment on column absurd.workflow_kept.is_entered is 'Whether it is a container that was ended from outside: what is inside it ends as it did before.';
 comment on column absurd.workflow_kept.is_given is 'Whether skip_step() gave the result.';
 
 comment on table absurd.workflow_timer is

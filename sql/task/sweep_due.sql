@@ -1,7 +1,8 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many, $3 the instant
 -- before which none did, $4 tasks that are to be passed over. Returns a row for each that was
 -- looked at: its id, whether it has been dealt with, and whether it was cancelled and steps of
--- workflow runs follow it. What is locked, the task, one of its open runs or one of its waits, is
+-- workflow runs follow it; whether all that was to be changed has been, of runs and of this task.
+-- What is locked, the task, one of its open runs or one of its waits, is
 -- left to the next sweep. A task that has ended without the engine's doing is only taken off the
 -- list.
 with listed as materialized (
@@ -41,6 +42,7 @@ with listed as materialized (
       from held
       join sound on sound.task_id = held.task_id
      where r.run_id = held.run_id
+    returning r.run_id
 ), forgotten as (
     delete from {w} w
      using waits
@@ -56,6 +58,9 @@ with listed as materialized (
      where t.task_id = listed.task_id and (sound.task_id is not null or not listed.open)
     returning t.task_id, listed.open and coalesce(t.workflow_step, false) as followed
 )
-select listed.task_id, swept.task_id is not null, swept.followed is true
+select listed.task_id, swept.task_id is not null, swept.followed is true,
+       (select count(*) from runs)
+     = (select count(*) from held join sound on sound.task_id = held.task_id),
+       swept.task_id is not null or listed.task_id not in (select task_id from sound)
   from listed
   left join swept on swept.task_id = listed.task_id

@@ -39,6 +39,8 @@ static FORGET_WAITS: Statement = Statement::new("delete from {w} where run_id = 
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub attempt: i32,
+    /// Attempts before it that were lost with their leases, and are none for the backoff.
+    pub lost: i32,
     pub retry_strategy: Option<&'a str>,
     pub max_attempts: Option<i32>,
     pub cancellation: Option<&'a str>,
@@ -71,7 +73,9 @@ impl Case<'_> {
             Some(Err(_)) => return Verdict::Fail,
         };
         // An instant that has passed means now: it must not jump the line.
-        let at = retry_at.unwrap_or_else(|| now.plus_seconds(backoff.delay(self.attempt))).max(now);
+        let at = retry_at
+            .unwrap_or_else(|| now.plus_seconds(backoff.delay(self.attempt - self.lost)))
+            .max(now);
         let rules = self.cancellation.map(Cancellation::stored).unwrap_or_default();
         if let (Some(started), Some(limit)) = (self.first_started_at, rules.max_duration)
             && at >= started.plus_seconds(limit as f64)
@@ -195,8 +199,14 @@ fn settle(
     let strategy = row.get::<Jsonb>(4)?.map(Jsonb::short_text).transpose()?;
     let strategy = strategy.map(|text| text.unwrap_or_else(|| "\"too long\"".to_owned()));
     let rules = row.get::<Jsonb>(6)?.map(Jsonb::short_text).transpose()?.flatten();
+    let followed: bool = row.need(10)?;
+    let lost_leases = match followed && (over == Over::Lease || attempt > 1) {
+        true => LostLeases::of(session, queue, task, attempt)?,
+        false => LostLeases::default(),
+    };
     let case = Case {
         attempt,
+        lost: lost_leases.count(),
         retry_strategy: strategy.as_deref(),
         max_attempts: row.get(5)?,
         cancellation: rules.as_deref(),
@@ -206,13 +216,8 @@ fn settle(
         Lost { worker: row.get(8)?, lease_end: row.get(9)?, attempt_end: row.get(11)?, attempt };
     let reason = reason(lost)?;
     let now = session.now();
-    let followed: bool = row.need(10)?;
-    let lost = match followed && (over == Over::Lease || attempt > 1) {
-        true => LostLeases::of(session, queue, task, attempt)?,
-        false => LostLeases::default(),
-    };
     // A worker that vanished has made no attempt: the step's task gets another beside.
-    let is_lost = over == Over::Lease && lost.may_be_more() && attempt < i32::MAX;
+    let is_lost = over == Over::Lease && lost_leases.may_be_more() && attempt < i32::MAX;
     let verdict = if is_lost { Verdict::Retry(now) } else { case.verdict(now, retry_at) };
     if is_lost && case.max_attempts.is_some_and(|max| max < i32::MAX) {
         session.change(&RAISE, queue, params![task], (1, "{t}"))?;
@@ -238,7 +243,7 @@ fn settle(
     }
     Ok(Some(Attempt {
         task,
-        attempt: attempt - lost.count(),
+        attempt: attempt - case.lost,
         reason,
         last: next.is_none(),
         cancelled: verdict == Verdict::Cancel,
@@ -256,6 +261,7 @@ mod tests {
     fn case() -> Case<'static> {
         Case {
             attempt: 1,
+            lost: 0,
             retry_strategy: None,
             max_attempts: None,
             cancellation: None,

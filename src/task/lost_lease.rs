@@ -15,7 +15,8 @@ const MOST: i64 = 1000;
 /// The headers are the document's, with the option resolved; a client may have written others.
 static LOST: Statement = Statement::new(
     "select (select count(*) from {r} r
-              where r.task_id = $1 and r.state = 'failed' and r.failure_reason ->> 'name' = $2),
+              where r.task_id = $1 and r.state = 'failed' and r.failure_reason ->> 'name' = $2
+                and r.claim_expires_at <= r.failed_at),
             case when jsonb_typeof(t.headers -> 'absurd' -> 'max_lost_leases') = 'number'
                  then least(greatest((t.headers -> 'absurd' ->> 'max_lost_leases')::numeric, -1),
                             1001)::integer end

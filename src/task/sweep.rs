@@ -6,8 +6,9 @@ use super::budget::Budget;
 use super::followed::Attempt;
 use super::stuck::{self, Kind, Known, Met};
 use super::{fail, lost};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params;
+use crate::pg::plan::Scope;
 use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
@@ -195,8 +196,15 @@ fn cancel_due(
         let limit = size.min(budget.left().max(1)) as i32;
         let sweep = |limit: i32, over: &[Uuid]| -> Result<Vec<(Uuid, bool, bool)>> {
             let values = params![session.now(), limit, since, over.to_vec()];
-            let rows = session.run(&SWEEP_DUE, queue, values)?;
-            rows.into_iter().map(|row| Ok((row.need(0)?, row.need(1)?, row.need(2)?))).collect()
+            let read = |row: Row| {
+                for (table, column) in [("{r}", 3), ("{t}", 4)] {
+                    if !row.need::<bool>(column)? {
+                        return Err(Error::Kept { table: queue.expand(table) });
+                    }
+                }
+                Ok((row.need(0)?, row.need(1)?, row.need(2)?))
+            };
+            session.run(&SWEEP_DUE, queue, values)?.into_iter().map(read).collect()
         };
         let clock = Instant::now();
         let rows = match session.attempt(|| sweep(limit, &over))? {

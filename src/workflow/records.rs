@@ -67,6 +67,8 @@ pub struct KeptRec {
     pub error: Option<Json>,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// Whether it is a container that others ended, and that is entered before it ends so again.
+    pub is_entered: bool,
     /// Its place in the order of ends; the lowest for what an operator gave.
     pub ended: i64,
 }

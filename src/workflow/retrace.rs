@@ -44,6 +44,8 @@ pub struct Step {
     pub finished: Option<Moment>,
     /// Whether it was waiting to end as it had before an earlier retry, in this state.
     pub was_waiting: bool,
+    /// Whether an earlier retry has kept it.
+    pub was_kept: bool,
 }
 
 /// The records of a run that has ended.
@@ -58,6 +60,8 @@ pub struct Ended<'p> {
 pub struct Retrace {
     /// End as they ended, without being executed.
     pub kept: Vec<StepKey>,
+    /// Those among them inside which steps were, which are entered nevertheless.
+    pub entered: HashSet<StepKey>,
     /// Loops that have the items again which they had.
     pub loops: Vec<StepKey>,
     /// Come after something that is executed again.
@@ -173,8 +177,33 @@ impl Search<'_> {
         let before = &node.predecessors;
         let others = [&before.dependencies, &before.routers, &before.referrers];
         let others = others.into_iter().flatten().filter(|_| !has_started);
-        let nodes = before.inputs.iter().chain(others);
-        steps.extend(nodes.filter_map(|node| self.nearest(key.scope, *node)));
+        for node in before.inputs.iter().chain(others) {
+            steps.extend(self.nearest(key.scope, *node));
+            steps.extend(self.inside(key.scope, *node));
+        }
+    }
+
+    /// The step of a node inside branches below an instance, or around it.
+    fn inside(&self, scope: ScopeId, node: NodeIx) -> Option<StepKey> {
+        let mut way = Vec::new();
+        let mut definition = self.ended.program.node(node).scope;
+        let mut at = loop {
+            if let Some(scope) = self.ended.around(scope, definition) {
+                break scope;
+            }
+            let inner = self.ended.program.scope(definition);
+            let ScopeKind::Branch { container, .. } = &inner.kind else { return None };
+            way.push((*container, definition));
+            definition = inner.parent?;
+        };
+        while let Some((node, definition)) = way.pop() {
+            let container = StepKey { scope: at, node };
+            let is_it = |id: &&ScopeId| {
+                self.ended.scopes.get(id).is_some_and(|scope| scope.definition == definition)
+            };
+            at = *self.inner.get(&container)?.iter().find(is_it)?;
+        }
+        Some(StepKey { scope: at, node })
     }
 
     /// The step of a node as seen from an instance, or that of the container around both in which
@@ -244,15 +273,21 @@ impl Search<'_> {
 
     fn divide(self) -> Retrace {
         let mut retrace = Retrace::default();
-        let last = self.ended.steps.values().filter_map(|step| step.started).max();
+        // What a run's end cancels ends after what has ended the run.
+        let ended_by_itself = |step: &&Step| step.state != StepState::Cancelled;
+        let ends = self.ended.steps.values().filter(ended_by_itself);
+        let last = ends.filter_map(|step| step.started.max(step.finished)).max();
         for (key, step) in &self.ended.steps {
             if self.after.contains(key) || self.is_inside(key.scope) {
                 retrace.after.push(*key);
-            } else if step.was_waiting {
+            } else if step.was_waiting && !self.origins.contains(key) {
                 // What was kept stays.
                 continue;
             } else if self.keeps(*key, step, last) {
                 retrace.kept.push(*key);
+                if self.inner.contains_key(key) {
+                    retrace.entered.insert(*key);
+                }
                 continue;
             } else if let Operator::Foreach(_) = self.ended.program.node(key.node).operator {
                 retrace.loops.push(*key);
@@ -282,7 +317,8 @@ impl Search<'_> {
             // One that has ended the run does so again; one that was skipped does not.
             (StepState::Completed, Operator::Terminate(_)) => step.finished < last,
             (StepState::Completed | StepState::Failed, _) => !self.follows_from_members(key),
-            // A join that was decided without it has ended it.
+            // A join that was decided without it has ended it, now or before an earlier retry.
+            (StepState::Cancelled, _) if step.was_kept => true,
             (StepState::Cancelled, _) => node.successors.iter().any(|edge| {
                 let join = self.nearest(key.scope, edge.to).filter(|_| edge.role == Role::Input);
                 let join = join.and_then(|join| self.ended.steps.get(&join));

@@ -38,13 +38,14 @@ impl Transition<'_> {
     }
 
     /// Has a step that has started end as it did before, when its turn comes; false when it is to
-    /// be executed.
+    /// act until then.
     pub fn awaits_replay(&mut self, key: StepKey) -> Result<bool> {
         let Some(kept) = self.kept(key)?.filter(|kept| kept.state.is_final()) else {
             return Ok(false);
         };
+        let is_entered = kept.is_entered;
         self.replays.insert((kept.ended, key), kept);
-        Ok(true)
+        Ok(!is_entered)
     }
 
     /// As [`Self::awaits_replay`], for one that the transition before has left.
@@ -61,6 +62,8 @@ impl Transition<'_> {
         if !self.is_running(key)? {
             return Ok(true);
         }
+        let step = self.view.step(key)?;
+        self.stop(&step)?;
         let KeptRec { state, selected, task, attempts, result, error, started_at, .. } = kept;
         let step = self.view.step_mut(key)?;
         (step.selected, step.task, step.attempts) = (selected, task, attempts);

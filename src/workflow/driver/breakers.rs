@@ -25,11 +25,12 @@ macro_rules! stored {
 static READ: Statement = Statement::new(stored!(""));
 static HOLD: Statement = Statement::new(stored!(" for update"));
 static HOLD_NOW: Statement = Statement::new(stored!(" for update nowait"));
-/// A run that ended without saying so probes no longer. Asked when the breaker is held: a statement
+/// A run that ended without saying so, or whose queue is gone, probes no longer. Asked when the breaker is held: a statement
 /// that waits for the breaker goes on with what it saw of the run before.
 static PROBES: Statement = Statement::new(
-    "select from absurd.workflow_execution
-      where workflow_run_id = $1 and status in ('pending', 'running')",
+    "select from absurd.workflow_execution e
+      where e.workflow_run_id = $1 and e.status in ('pending', 'running')
+        and exists (select from absurd.queues q where q.queue_name = e.queue_name)",
 );
 static MAKE: Statement = Statement::new(
     "insert into absurd.workflow_breaker (workflow_name, step_name, failures, successes)

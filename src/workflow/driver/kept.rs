@@ -14,18 +14,21 @@ use crate::workflow::retrace::Place;
 use crate::workflow::step_state::StepState;
 
 static KEPT: Statement = Statement::new(
-    "select state, selected, task_id, attempts, result, error, started_at, finished_at, ended
+    "select state, selected, task_id, attempts, result, error, started_at, finished_at, ended,
+            is_entered
        from absurd.workflow_kept
       where workflow_run_id = $1 and place = $2",
 );
 static GIVE: Statement = Statement::new(
     "insert into absurd.workflow_kept
-         (workflow_run_id, place, state, attempts, result, finished_at, ended, is_given)
-     values ($1, $2, 'completed', 0, $3::jsonb, $4, 0, true)
+         (workflow_run_id, place, state, attempts, result, finished_at, ended, is_given,
+          is_entered)
+     values ($1, $2, 'completed', 0, $3::jsonb, $4, 0, true, false)
      on conflict (workflow_run_id, place) do update
         set state = excluded.state, selected = null, task_id = null, attempts = 0,
             result = excluded.result, error = null, started_at = null,
-            finished_at = excluded.finished_at, ended = 0, is_given = true",
+            finished_at = excluded.finished_at, ended = 0, is_given = true,
+            is_entered = false",
 );
 static FORGET: Statement = Statement::new(
     "delete from absurd.workflow_kept k
@@ -55,6 +58,7 @@ pub fn of(
         started_at: row.get(6)?,
         finished_at: row.get(7)?,
         ended: row.need(8)?,
+        is_entered: row.need(9)?,
     }))
 }
 

@@ -65,24 +65,24 @@ static FORGET_INSIDE: Statement = Statement::new(
 static KEEP: Statement = Statement::new(
     "insert into absurd.workflow_kept as k
          (workflow_run_id, place, state, selected, task_id, attempts, result, error, started_at,
-          finished_at, ended, is_given)
+          finished_at, ended, is_given, is_entered)
      select $1, u.place::integer[], s.state, s.selected, s.task_id, s.attempts, s.result, s.error,
-            s.started_at, s.finished_at, coalesce(s.finished, 0), false
-       from unnest($2, $3, $4) u (scope, node, place)
+            s.started_at, s.finished_at, coalesce(s.finished, 0), false, u.is_entered = 1
+       from unnest($2, $3, $4, $5) u (scope, node, place, is_entered)
        join absurd.workflow_step s
          on s.workflow_run_id = $1 and s.scope = u.scope and s.node = u.node
      on conflict (workflow_run_id, place) do update
         set state = excluded.state, selected = excluded.selected, task_id = excluded.task_id,
             attempts = excluded.attempts, result = excluded.result, error = excluded.error,
             started_at = excluded.started_at, finished_at = excluded.finished_at,
-            ended = excluded.ended
+            ended = excluded.ended, is_entered = excluded.is_entered
       where not k.is_given",
 );
 /// The items of loops: those that have instances, then those that have none yet.
 static KEEP_ITEMS: Statement = Statement::new(
     "insert into absurd.workflow_kept as k
-         (workflow_run_id, place, state, attempts, result, ended, is_given)
-     select $1, u.place::integer[], 'running', 0, i.items, 0, false
+         (workflow_run_id, place, state, attempts, result, ended, is_given, is_entered)
+     select $1, u.place::integer[], 'running', 0, i.items, 0, false, false
        from unnest($2, $3, $4) u (scope, node, place),
             lateral (
                 select jsonb_agg(a.item order by a.ordinal) as items
@@ -247,7 +247,7 @@ fn wrong(run: Uuid, rule: impl Into<String>) -> Error {
 fn reset(drive: &mut Drive, run: &RunRec, program: &Program, from: Option<StepKey>) -> Result<()> {
     let session = drive.session;
     let ended = read(session, run.id, program)?;
-    let Retrace { kept, loops, after, forgotten, forgotten_inside } = ended.retrace(from);
+    let Retrace { kept, entered, loops, after, forgotten, forgotten_inside } = ended.retrace(from);
     let own = |statement, params: &[Param]| session.run(statement, &Own, params).map(drop);
     let [id]: &[Param; 1] = params![run.id];
     let is_done = |step: &Step| step.state == StepState::Completed && !step.was_waiting;
@@ -258,10 +258,12 @@ fn reset(drive: &mut Drive, run: &RunRec, program: &Program, from: Option<StepKe
     {
         own(statement, params![run.id, texts(places)])?;
     }
-    for (statement, keys) in [(&KEEP, &kept), (&KEEP_ITEMS, &loops)] {
-        let [scopes, nodes, places] = columns(&ended, keys);
-        own(statement, &[*id, scopes, nodes, places])?;
-    }
+    let [scopes, nodes, places] = columns(&ended, &kept);
+    let [is_entered]: &[Param; 1] =
+        params![kept.iter().map(|key| i32::from(entered.contains(key))).collect::<Vec<_>>()];
+    own(&KEEP, &[*id, scopes, nodes, places, *is_entered])?;
+    let [scopes, nodes, places] = columns(&ended, &loops);
+    own(&KEEP_ITEMS, &[*id, scopes, nodes, places])?;
     // Children that an earlier retry has detached, and then those of now.
     let at: Vec<Place> = after.iter().map(|key| ended.place(*key)).collect();
     for (statement, places) in [(&CAST_OFF_AT, &at), (&CAST_OFF_INSIDE, &forgotten_inside)] {
@@ -371,6 +373,7 @@ fn read<'p>(session: &Session, run: Uuid, program: &'p Program) -> Result<Ended<
             started: moment(4)?,
             finished: moment(5)?,
             was_waiting: false,
+            was_kept: false,
         };
         steps.insert(rows::key(program, &row, 0, 1)?, step);
     }
@@ -378,7 +381,10 @@ fn read<'p>(session: &Session, run: Uuid, program: &'p Program) -> Result<Ended<
     let keys: Vec<StepKey> = ended.steps.keys().copied().filter(|_| !waiting.is_empty()).collect();
     for key in keys {
         let Some(state) = waiting.get(&ended.place(key)).copied() else { continue };
-        if let Some(step) = ended.steps.get_mut(&key)
+        let Some(step) = ended.steps.get_mut(&key) else { continue };
+        step.was_kept = true;
+        // One that was cancelled before has been so again.
+        if state != StepState::Cancelled
             && matches!(step.state, StepState::Cancelled | StepState::Running)
         {
             (step.state, step.was_waiting) = (state, true);

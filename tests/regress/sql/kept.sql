@@ -49,4 +49,18 @@ select letter, split_part(verb, '(', 1) as verb, p.told, p.violations
          $$absurd.fail_run('kept', '$run', '{}')$$, $$absurd.retry_task('kept', '$task', '{"spawn_new": true}')$$]) verb,
        pg_temp.probe(letter, 'insert', 'select ' || verb) p
  order by 1, 2;
+-- A cancellation that has come due is set aside.
+create function pg_temp.due(letter text) returns table (error text, task text, run text, violations bigint) language plpgsql as $$
+begin
+  perform absurd.spawn_task('kept', 'x', '{}', '{"cancellation": {"max_duration": 10}}');
+  perform from absurd.claim_task('kept', 'w', 0);
+  execute format('create trigger keep before update on absurd.%s_kept for each row execute function pg_temp.keep()', letter);
+  perform set_config('absurd.fake_now', (absurd.current_time() + interval '1 minute')::text, false);
+  perform from absurd.claim_task('kept', 'w', 0);
+  execute format('drop trigger keep on absurd.%s_kept', letter);
+  return query select (select s.error ->> 'message' from absurd.stuck_work s), t.state, r.state, (select count(*) from absurd.verify('kept'))
+    from absurd.t_kept t join absurd.r_kept r using (task_id);
+  delete from absurd.t_kept; delete from absurd.r_kept; delete from absurd.stuck_work;
+end $$;
+select letter, d.* from unnest(array['t', 'r']) letter, pg_temp.due(letter) d;
 select absurd.drop_queue('kept');

@@ -62,6 +62,16 @@ select count(*) as breakers from absurd.workflow_breaker where failures > 0 or o
 select * from pg_temp.lose(2);
 select failures, open_until is not null as is_open from absurd.workflow_breaker where workflow_name = 'lost_breaker';
 select * from pg_temp.seen(:'run');
+-- The delay before a retry does not know of them; and a worker that says so itself has lost no lease.
+select pg_temp.at(20000);
+select pg_temp.start('delays', '{"retry_policy": {"max_retries": 3, "delay": "PT10S", "backoff_factor": 10}}') as run \gset
+select * from pg_temp.lose(2);
+select absurd.fail_run('lost', run_id, '{"name": "Broken"}') from absurd.claim_task('lost', 'w');
+select extract(epoch from available_at - absurd.current_time())::int as seconds from absurd.r_lost where state = 'sleeping';
+select absurd.cancel_workflow_run(:'run');
+select pg_temp.start('says', '{"retry_policy": {"max_retries": 2, "delay": 0}}') as run \gset
+select count(absurd.fail_run('lost', c.run_id, '{"name": "$ClaimTimeout"}')) from generate_series(1, 3) n, lateral (select run_id from absurd.claim_task('lost', 'w' || n)) c;
+select status, attempts from pg_temp.seen(:'run');
 -- A task that no step follows goes by its own retries.
 select absurd.spawn_task('lost', 'plain', '{}', '{"max_attempts": 1, "headers": {"absurd": {"max_lost_leases": 9}}}') is not null as spawned;
 select * from pg_temp.lose(2);

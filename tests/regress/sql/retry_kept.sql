@@ -192,6 +192,52 @@ select status, (select count(*) from absurd.workflow_run_steps(:'run') s where s
 select (select count(*) from absurd.workflow_kept k join absurd.workflow_run using (workflow_run_id) where status = 'completed') as kept,
        (select count(*) from absurd.workflow_stimulus) as stimuli, (select count(*) from absurd.workflow_timer) as timers;
 select * from absurd.verify('kept');
+-- A container that was ended from outside is ended so again, with what was inside it.
+select pg_temp.start('cut', '{"p": {"task_id": "p", "operator_type": "parallel", "branches": {"one": ["n"], "two": ["s"]},
+    "branch_workflows": {"one": {"name": "b_one", "tasks": {"n": {"task_id": "n", "operator_type": "task", "function": "f", "result_key": "nk"}}}, "two": {"name": "b_two", "tasks": {"s": {"task_id": "s", "operator_type": "task", "function": "f"}}}}},
+  "j": {"task_id": "j", "operator_type": "join", "join_tasks": ["p"], "join_mode": "all_of"}}'
+  || pg_temp.task('z', '{"dependencies": ["n"]}') || pg_temp.task('d', '{"dependencies": ["j", "z"], "args": ["{{nk}}"]}')) as run \gset
+select pg_temp.in_order('p.one/n', 'z');
+select absurd.fail_step(:'run', 'p');
+delete from claimed;
+select pg_temp.work('d');
+select pg_temp.again(:'run');
+select pg_temp.work();
+select pg_temp.seen(:'run');
+select distinct params from absurd.t_kept where workflow_run_id = :'run' and headers ->> 'workflow_step' = 'd';
+-- What failed inside a container that completed, and something outside waits for.
+select pg_temp.start('below', '{"p": {"task_id": "p", "operator_type": "parallel", "branches": {"one": ["x", "y"]},
+    "branch_workflows": {"one": {"name": "b_one", "tasks": {"x": {"task_id": "x", "operator_type": "task", "function": "f"}, "y": {"task_id": "y", "operator_type": "task", "function": "f", "dependencies": ["x"], "trigger_rule": "all_done"}}}}}}'
+  || pg_temp.task('d', '{"dependencies": ["x"]}')) as run \gset
+select pg_temp.work('p.one/x');
+select pg_temp.seen(:'run');
+select pg_temp.again(:'run');
+select pg_temp.work();
+select pg_temp.seen(:'run');
+-- A loser is one again, however often.
+select pg_temp.start('twice', pg_temp.task('g') || pg_temp.task('x') || pg_temp.task('y') || '{"j": {"task_id": "j", "operator_type": "join", "join_tasks": ["x", "y"], "join_mode": "any_of", "dependencies": ["g"], "metadata": {"absurd": {"cancel_losers": true}}}}'
+  || pg_temp.task('d', '{"dependencies": ["j"]}')) as run \gset
+select pg_temp.in_order('g', 'y', '!d');
+select pg_temp.again(:'run', 'g');
+select pg_temp.work('d');
+select pg_temp.again(:'run', 'g');
+select pg_temp.work();
+select pg_temp.seen(:'run');
+-- A terminate that was skipped while others were at work.
+select pg_temp.start('beside', pg_temp.task('a') || '{"t": {"task_id": "t", "operator_type": "terminate", "status": "failed", "dependencies": ["a"]}}' || pg_temp.task('d')) as run \gset
+select absurd.skip_step(:'run', 't');
+select pg_temp.work('d');
+select pg_temp.again(:'run');
+select pg_temp.work();
+select pg_temp.seen(:'run');
+-- One that was not ends the run again.
+select absurd.start_workflow('kept_beside') as run \gset
+select pg_temp.in_order('a');
+select pg_temp.seen(:'run');
+select pg_temp.again(:'run');
+select pg_temp.seen(:'run');
+delete from claimed;
+
 -- A retry that is interrupted, and interrupted again, loses nothing of what was kept.
 select pg_temp.start('often', '{"each": {"task_id": "each", "operator_type": "foreach", "items": "range(1500)", "loop_body": [{"task_id": "x", "operator_type": "switch", "switch_on": "{{item}}"}, {"task_id": "y", "operator_type": "task", "function": "f", "dependencies": ["x"]}]}}') as run \gset
 select length(pg_temp.work('each[1300]/y')) > 0 as worked;
