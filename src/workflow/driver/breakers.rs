@@ -25,8 +25,9 @@ macro_rules! stored {
 static READ: Statement = Statement::new(stored!(""));
 static HOLD: Statement = Statement::new(stored!(" for update"));
 static HOLD_NOW: Statement = Statement::new(stored!(" for update nowait"));
-/// A run that ended without saying so, or whose queue is gone, probes no longer. Asked when the breaker is held: a statement
-/// that waits for the breaker goes on with what it saw of the run before.
+/// A run that ended without saying so, or whose queue is gone, probes no longer. Asked when the
+/// breaker is held: a statement that waits for the breaker goes on with what it saw of the run
+/// before.
 static PROBES: Statement = Statement::new(
     "select from absurd.workflow_execution e
       where e.workflow_run_id = $1 and e.status in ('pending', 'running')

@@ -53,7 +53,7 @@ select pg_temp.work();
 select pg_temp.seen(:'run');
 select params from absurd.t_again where headers ->> 'workflow_step' = 'c';
 select from_status, to_status, changed_at from absurd.workflow_transition where workflow_run_id = :'run' order by number;
-select count(*) as kept from absurd.workflow_kept;
+select count(*) as kept from absurd.workflow_kept where workflow_run_id = :'run';
 -- From a step on, which is executed again though it completed.
 select absurd.start_workflow('again_line') as run \gset
 select pg_temp.work('c');
