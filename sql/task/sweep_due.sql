@@ -1,10 +1,9 @@
 -- Cancels tasks whose cancellation rule has come due: $1 now, $2 at most how many, $3 the instant
 -- before which none did, $4 tasks that are to be passed over. Returns a row for each that was
--- looked at: its id, whether it has been dealt with, and whether it was cancelled and steps of
--- workflow runs follow it; whether all that was to be changed has been, of runs and of this task.
--- What is locked, the task, one of its open runs or one of its waits, is
--- left to the next sweep. A task that has ended without the engine's doing is only taken off the
--- list.
+-- looked at: its id, whether it has been dealt with, whether it was cancelled and steps of workflow
+-- runs follow it, and whether all that was to be changed has been, of runs and of this task. What
+-- is locked, the task, one of its open runs or one of its waits, is left to the next sweep. A task
+-- that has ended without the engine's doing is only taken off the list.
 with listed as materialized (
     select task_id, state in ('pending', 'running', 'sleeping') as open
       from {t}

@@ -69,6 +69,8 @@ needs! {
     RETRY: [(T, &[SELECT, UPDATE]), (R, &[SELECT, INSERT])] some [];
     /// To cancel tasks.
     CANCEL: [(T, &[SELECT, UPDATE]), (R, &[SELECT, UPDATE]), (W, &[DELETE])] some [];
+    /// To move workflow runs on by hand: what it takes to start and to cancel them.
+    OPERATE: [(T, &[SELECT, INSERT, UPDATE]), (R, &[SELECT, INSERT, UPDATE]), (W, &[DELETE])] some [];
     /// To remove ended tasks.
     CLEAN_TASKS: [(R, &[DELETE]), (T, &[DELETE]), (C, &[DELETE]), (W, &[DELETE])] some [];
     /// To remove old events.

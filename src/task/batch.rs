@@ -37,8 +37,8 @@ pub const TASKS: &str = "p_tasks";
 /// Reads the array of `{task_name, params, options}`.
 ///
 /// # Errors
-/// 22023 for what is no array of such objects; what [`SpawnOptions::parse`] says of an option, with
-/// the element's place.
+/// 22023 for what is no array of such objects; what [`SpawnOptions::parse`] says of an option,
+/// with the element's place.
 pub fn parse(json: &str) -> Result<Vec<Item>> {
     if !json.starts_with('[') {
         return Err(Error::invalid(TASKS, "must be a JSON array of objects"));

@@ -1,5 +1,5 @@
-//! Work that cannot go on: set aside with its error, and tried again later, so that a claim goes on
-//! with the rest.
+//! Work that cannot go on: set aside with its error, and tried again later, so that a claim goes
+//! on with the rest.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -273,8 +273,8 @@ pub fn ends_call(error: &Error) -> bool {
 }
 
 /// As [`ends_call`], and a right on the queue's tables, or one of these, that the call as a whole
-/// lacks. A right that is denied to a role which has those comes of a trigger, a policy or a column
-/// and is about one row.
+/// lacks. A right that is denied to a role which has those comes of a trigger, a policy or a
+/// column and is about one row.
 ///
 /// # Errors
 /// Those of the catalogue's cache.

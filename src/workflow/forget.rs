@@ -14,15 +14,15 @@ macro_rules! delete {
     };
 }
 
-static TABLES: [Statement; 7] = [
+static TABLES: [Statement; 6] = [
     delete!("workflow_scope"),
     delete!("workflow_step"),
     delete!("workflow_value"),
-    delete!("workflow_kept"),
     delete!("workflow_timer"),
     delete!("workflow_wait"),
     delete!("workflow_items"),
 ];
+static KEPT: Statement = delete!("workflow_kept");
 /// With the root's, all of its tree's: they are found by it.
 static STIMULI: Statement = Statement::new(
     "delete from absurd.workflow_stimulus
@@ -48,8 +48,14 @@ pub fn run(session: &Session, run: Uuid, root: Uuid) -> Result<()> {
         return Err(versions::in_use(format!("Workflow run \"{run}\""), &open));
     }
     session.run(&STIMULI, &Own, params![run, root])?;
-    for statement in &TABLES {
-        session.run(statement, &Own, params![run])?;
-    }
-    Ok(())
+    session.run(&KEPT, &Own, params![run])?;
+    records(session, run)
+}
+
+/// Removes the records of a run, but for what is kept of it for a retry.
+///
+/// # Errors
+/// Postgres's own.
+pub fn records(session: &Session, run: Uuid) -> Result<()> {
+    TABLES.iter().try_for_each(|delete| session.run(delete, &Own, params![run]).map(drop))
 }

@@ -54,33 +54,30 @@ def locked(conn):
     ).fetchone()
 
 
-def test_sixty_claims_side_by_side(year, open_session):
-    for n in range(40):
-        spawn(year, f"task {n}")
+def claim_side_by_side(open_session, conn, tasks, workers):
+    """Each worker's claim stays open, and has locked one week; no task is missed."""
+    names = [f"task {n}" for n in range(tasks)]
+    for name in names:
+        spawn(conn, name)
     claimed = []
-    for _ in range(60):
+    for _ in range(workers):
         worker = open_session(autocommit=False)
         claimed += claim(worker)
         of_queue, all_of_them = locked(worker)
         assert of_queue <= OF_A_WEEK
         assert all_of_them <= OF_A_WEEK + OWN
-    assert claimed == [f"task {n}" for n in range(40)]
+    assert claimed == names
+
+
+def test_sixty_claims_side_by_side(year, open_session):
+    claim_side_by_side(open_session, year, tasks=40, workers=60)
 
 
 def test_a_queue_of_few_weeks(open_session, connect, conn):
     """As the default policy makes it."""
     conn.execute("select absurd.create_queue(%s, 'partitioned')", (QUEUE,))
     conn.execute("select absurd.ensure_partitions(%s)", (QUEUE,))
-    for n in range(4):
-        spawn(conn, f"task {n}")
-    claimed = []
-    for _ in range(6):
-        worker = open_session(autocommit=False)
-        claimed += claim(worker)
-        of_queue, all_of_them = locked(worker)
-        assert of_queue <= OF_A_WEEK
-        assert all_of_them <= OF_A_WEEK + OWN
-    assert claimed == [f"task {n}" for n in range(4)]
+    claim_side_by_side(open_session, conn, tasks=4, workers=6)
     for session in connect.all:
         session.rollback()
     conn.execute("select absurd.drop_queue(%s)", (QUEUE,))

@@ -19,7 +19,8 @@ pub struct Seen {
     pub blocks: i64,
 }
 
-/// Looks at what is overdue and which priority has runs waiting; none when statements must be used.
+/// Looks at what is overdue and which priority has runs waiting; none when statements must be
+/// used.
 ///
 /// # Errors
 /// Postgres's own.

@@ -48,13 +48,13 @@ static TAKE_OF: Statement = Statement::new(
 );
 
 /// As [`take`], the root of a run's tree, with its number; none for a run that the database does
-/// not execute in the queue.
+/// not execute in the queue, or whose tree is paused.
 pub fn take_of(session: &Session, queue: &QueueName, run: Uuid) -> Result<Option<(Uuid, i64)>> {
     let found = session.run(&TAKE_OF, &Own, params![run, queue.as_str()])?.first();
     found.map(|row| Ok((row.need(0)?, row.need(1)?))).transpose()
 }
 
-/// As [`take`], unless somebody else has it; none then.
+/// As [`take`], unless somebody else has it, or it is paused; none then.
 pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
     if session.run(&FREE, &Own, params![root])?.is_empty() {
         return Ok(None);
@@ -62,26 +62,34 @@ pub fn try_take(session: &Session, root: Uuid) -> Result<Option<i64>> {
     take(session, root).map(Some)
 }
 
+static TAKE_GOING: Statement = Statement::new(
+    "update absurd.workflow_execution
+        set transitions = transitions + 1
+      where workflow_run_id = $1 and paused_at is null
+     returning transitions",
+);
+
+/// As [`take`], unless the tree is paused, or gone; none then.
+pub fn wait_going(session: &Session, root: Uuid) -> Result<Option<i64>> {
+    let found = session.run(&TAKE_GOING, &Own, params![root])?.first();
+    found.map(|row| row.need(0)).transpose()
+}
+
 /// As [`take`], for a call that moves the tree.
 ///
 /// # Errors
-/// 55000 for one that is paused.
+/// As [`take`]; 55000 for one that is paused.
 pub fn take_going(session: &Session, root: Uuid) -> Result<i64> {
-    static PAUSED: Statement = Statement::new(
-        "select from absurd.workflow_execution
-          where workflow_run_id = $1 and paused_at is not null",
-    );
-    let transition = take(session, root)?;
-    match session.run(&PAUSED, &Own, params![root])?.is_empty() {
-        true => Ok(transition),
-        false => Err(Error::WrongState {
-            what: format!("Workflow run \"{root}\""),
-            rule: "is paused".to_owned(),
-            hint: Some(
-                format!("Let it go on: select absurd.resume_workflow_run('{root}').").into(),
-            ),
-        }),
+    if let Some(transition) = wait_going(session, root)? {
+        return Ok(transition);
     }
+    // One that is gone is told so.
+    take(session, root)?;
+    Err(Error::WrongState {
+        what: format!("Workflow run \"{root}\""),
+        rule: "is paused".to_owned(),
+        hint: Some(format!("Let it go on: select absurd.resume_workflow_run('{root}').").into()),
+    })
 }
 
 /// Counts transitions beyond the one that taking the lock counted.

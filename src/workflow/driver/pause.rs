@@ -24,8 +24,7 @@ static RESUME: Statement = Statement::new(
 
 /// Takes the root of a tree of which a run is the root.
 fn take(session: &Session, run: Uuid, what: &str) -> Result<i64> {
-    start::check_rights(session, run, &access::SPAWN)?;
-    start::check_rights(session, run, &access::CANCEL)?;
+    start::check_rights(session, run, &access::OPERATE)?;
     let id = crate::pg::Uuid::from_bytes(run.into_bytes());
     let root = lock::root_of(session, run)?.ok_or_else(|| not_found(id))?;
     if root != run {

@@ -18,6 +18,7 @@ use crate::pg::{Param, Session};
 use crate::queue::{QueueName, access, policy, provision};
 use crate::task::cancel;
 use crate::workflow::bounds::cut;
+use crate::workflow::forget;
 use crate::workflow::program::{NodeIx, Program, ScopeIx};
 use crate::workflow::records::{
     BreakerEvent, BreakerEventKind, Moment, Prober, RunRec, RunStatus, ScopeId, StepKey,
@@ -153,21 +154,8 @@ static STATUS: Statement = Statement::new(
      returning workflow_run_id",
 );
 
-macro_rules! delete {
-    ($table:literal) => {
-        Statement::new(concat!("delete from absurd.", $table, " where workflow_run_id = $1"))
-    };
-}
-
-static TABLES: [Statement; 7] = [
-    delete!("workflow_scope"),
-    delete!("workflow_step"),
-    delete!("workflow_value"),
-    delete!("workflow_timer"),
-    delete!("workflow_wait"),
-    delete!("workflow_items"),
-    delete!("workflow_stimulus"),
-];
+static STIMULI: Statement =
+    Statement::new("delete from absurd.workflow_stimulus where workflow_run_id = $1");
 
 /// Starts a run again that has failed or was cancelled. Steps that completed are not executed
 /// again, but for those that come after one that is; a step named by its path is, whatever it came
@@ -177,8 +165,7 @@ static TABLES: [Statement; 7] = [
 /// 42501 for a caller who may not start such runs; P0002 for an unknown run or step; 55000 for a
 /// run that is a child, that has not ended or has completed, or that the database does not execute.
 pub fn retry(session: &Session, run: Uuid, from: Option<&str>) -> Result<()> {
-    start::check_rights(session, run, &access::SPAWN)?;
-    start::check_rights(session, run, &access::CANCEL)?;
+    start::check_rights(session, run, &access::OPERATE)?;
     let Some(root) = lock::root_of(session, run)? else {
         return Err(wrong(run, "is not executed by the database"));
     };
@@ -282,9 +269,8 @@ fn reset(drive: &mut Drive, run: &RunRec, program: &Program, from: Option<StepKe
         let again = ended.steps.iter().filter(|(key, _)| !kept.contains(key));
         tasks(session, run.id, &queue, again.filter_map(|(_, step)| step.task).collect())?;
     }
-    for statement in &TABLES {
-        own(statement, &[*id])?;
-    }
+    own(&STIMULI, &[*id])?;
+    forget::records(session, run.id)?;
     own(&EXECUTION, &[*id])?;
     drive.forget(run.id);
     let opened = row_guard::reopening(run.id, || session.run(&STATUS, &Global, &[*id]))?;

@@ -33,8 +33,7 @@ pub enum Outcome {
 /// 42501 for a caller who may not; 22023 for a result of too many levels; P0002 for an unknown run
 /// or step; 55000 for a step that has ended, or a run that has completed.
 pub fn settle(session: &Session, run: Uuid, path: &str, outcome: Outcome) -> Result<()> {
-    start::check_rights(session, run, &access::SPAWN)?;
-    start::check_rights(session, run, &access::CANCEL)?;
+    start::check_rights(session, run, &access::OPERATE)?;
     if let Outcome::Completed(result) = &outcome {
         result.check("p_result", MAX_LEVELS)?;
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::breakers::Key;
 use super::{Drive, lock};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::Session;
 use crate::pg::plan::{Own, Statement};
@@ -52,7 +52,7 @@ pub struct Turn<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turned {
     Done,
-    /// Somebody else holds the tree.
+    /// Somebody else holds the tree, or it is paused.
     Held,
     /// It was tried, and left as it was.
     Failed,
@@ -91,11 +91,11 @@ impl<'a> Turn<'a> {
     /// # Errors
     /// As [`Self::try_take`].
     pub fn wait(&self, first: impl FnOnce(&mut Drive) -> Result<()>) -> Result<Turned> {
-        let outcome = self.session.attempt(|| match lock::take_going(self.session, self.root) {
-            Ok(transition) => self.go_on(transition, first).map(|()| Turned::Done),
-            Err(Error::WrongState { .. }) => Ok(Turned::Held),
-            Err(error) => Err(error),
-        })?;
+        let outcome =
+            self.session.attempt(|| match lock::wait_going(self.session, self.root)? {
+                Some(transition) => self.go_on(transition, first).map(|()| Turned::Done),
+                None => Ok(Turned::Held),
+            })?;
         self.survived(outcome)
     }
 
