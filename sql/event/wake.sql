@@ -1,5 +1,6 @@
 -- Wakes the runs that wait for events: $1 runs, $2 steps, $3 which of the payloads, $4 payloads, $5
--- now. Runs are locked in the order in which they are given, then their tasks, so that emitters and
+-- now. Returns how many rows were changed of the kind with the fewest, and whether a run was not.
+-- Runs are locked in the order in which they are given, then their tasks, so that emitters and
 -- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres
 -- would read the waits of all events in the order of their runs.)
 with held as materialized (
@@ -14,11 +15,13 @@ with held as materialized (
            claimed_by = null, claim_expires_at = null
       from held
      where r.run_id = held.run_id
+    returning 1
 ), tasks as (
     update {t} t
        set state = 'pending'
       from held
      where t.task_id = held.task_id and t.state in ('pending', 'running', 'sleeping')
+    returning 1
 ), steps as (
     insert into {c} as c (task_id, checkpoint_name, state, status, owner_run_id, updated_at)
     -- Several attempts at a task may wait at one step.
@@ -33,7 +36,11 @@ with held as materialized (
      where not exists (
            select from {r} owner join {r} waiter on waiter.run_id = excluded.owner_run_id
             where owner.run_id = c.owner_run_id and owner.attempt > waiter.attempt)
+), waits as (
+    delete from {w} w
+     using held
+     where w.run_id = held.run_id and w.step_name = held.step_name
+    returning 1
 )
-delete from {w} w
- using held
- where w.run_id = held.run_id and w.step_name = held.step_name
+select least((select count(*) from woken), (select count(*) from tasks), (select count(*) from waits)),
+       (select count(distinct run_id) from held) > (select count(*) from woken)

@@ -16,8 +16,13 @@ with woken as (
             where owner.run_id = c.owner_run_id and owner.attempt > waiter.attempt)
 ), wait as (
     delete from {w} w using woken where w.run_id = $1 and w.step_name = $2
+    returning 1
+), task as (
+    update {t} t
+       set state = 'pending'
+      from woken
+     where t.task_id = woken.task_id and t.state in ('pending', 'running', 'sleeping')
+    returning 1
 )
-update {t} t
-   set state = 'pending'
-  from woken
- where t.task_id = woken.task_id and t.state in ('pending', 'running', 'sleeping')
+select least((select count(*) from woken), (select count(*) from task), (select count(*) from wait)),
+       false

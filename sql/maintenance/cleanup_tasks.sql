@@ -62,10 +62,13 @@ with ended as materialized (
        for update of t skip locked
 ), waits as (
     delete from {w} w using gone where w.task_id = gone.task_id
+    returning 1
 ), checkpoints as (
     delete from {c} c using gone where c.task_id = gone.task_id
+    returning 1
 ), runs as (
     delete from {r} r using gone where r.task_id = gone.task_id
+    returning 1
 ), tasks as (
     delete from {t} t using gone where t.task_id = gone.task_id
     returning 1

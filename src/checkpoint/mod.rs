@@ -17,6 +17,10 @@ pub struct Checkpoint {
 
 static HOLD: Statement = Statement::new(include_str!("../../sql/checkpoint/hold.sql"));
 static PUT: Statement = Statement::new(include_str!("../../sql/checkpoint/put.sql"));
+static NEWER: Statement = Statement::new(
+    "select from {c} c join {r} owner on owner.run_id = c.owner_run_id
+      where c.task_id = $1 and c.checkpoint_name = $2 and owner.attempt > $3",
+);
 static LIST: Statement = Statement::new(include_str!("../../sql/checkpoint/list.sql"));
 static GET: Statement = Statement::new(
     "select checkpoint_name, state, status, owner_run_id, updated_at
@@ -55,7 +59,7 @@ pub fn check_step(name: Option<&str>) -> Result<&str> {
 ///
 /// # Errors
 /// AB001, AB002 or 55000 when task or run have ended, P0002 for an unknown run, 22023 when the run
-/// is not the task's.
+/// is not the task's; 27000 when a trigger or policy keeps a row as it was.
 pub fn put(
     session: &Session,
     queue: &QueueName,
@@ -67,13 +71,16 @@ pub fn put(
 ) -> Result<()> {
     // First the lease, which needs the run for itself: sharing it and then asking for more is how
     // two writers would wait for each other.
-    let prolonged = match extend {
-        Some(seconds) if seconds > 0 => lease::prolong(session, queue, owner, seconds)?,
-        _ => None,
-    };
-    let held = match prolonged {
-        Some(held) => Some(held),
-        None => session.run(&HOLD, queue, params![owner])?.first().map(Held::read).transpose()?,
+    let extend = extend.filter(|seconds| *seconds > 0);
+    let held = match extend.map(|seconds| lease::prolong(session, queue, owner, seconds)) {
+        Some(Ok(Some(held))) => Some(held),
+        Some(Err(error)) => return Err(error),
+        _ => match session.run(&HOLD, queue, params![owner])?.first() {
+            Some(row) if extend.is_some() && row.need(3)? => {
+                return Err(Session::kept(queue, "{r}"));
+            }
+            row => row.map(Held::read).transpose()?,
+        },
     };
     let actual = match &held {
         Some(held) => held.task,
@@ -86,7 +93,12 @@ pub fn put(
         return Err(lease::refusal(session, queue, owner)?);
     };
     let values = params![held.task, step, state, owner, session.now(), held.attempt];
-    session.run(&PUT, queue, values).map(drop)
+    if session.run(&PUT, queue, values)?.processed() == 0
+        && session.run(&NEWER, queue, params![held.task, step, held.attempt])?.is_empty()
+    {
+        return Err(Session::kept(queue, "{c}"));
+    }
+    Ok(())
 }
 
 /// The error for a run of another task.

@@ -15,6 +15,17 @@ static WAITERS: Statement = Statement::new(
 );
 static WAKE: Statement = Statement::new(include_str!("../../sql/event/wake.sql"));
 static WAKE_ONE: Statement = Statement::new(include_str!("../../sql/event/wake_one.sql"));
+/// What should have been changed of waits, $1 runs and $2 steps, that woke at $3, and was not.
+static KEPT: Statement = Statement::new(
+    "select from rows from (unnest($1), unnest($2)) as given (run_id, step_name)
+       join {r} r on r.run_id = given.run_id
+       left join {w} w on w.run_id = given.run_id and w.step_name = given.step_name
+       left join {t} t on t.task_id = r.task_id
+      where r.state = 'sleeping' and w.run_id is not null
+         or r.state = 'pending' and r.available_at = $3
+            and (w.run_id is not null or t.state = 'sleeping')
+      limit 1",
+);
 /// Waits whose time has passed are over, unless somebody is at them; a claim tells their runs.
 static LATE: Statement = Statement::new(
     "delete from {w} w
@@ -43,7 +54,7 @@ struct Wait {
 ///
 /// # Errors
 /// 42P01 for an unknown queue; 40001 when the transaction keeps a snapshot that does not show every
-/// waiter.
+/// waiter; 27000 when a trigger or policy keeps a waiter asleep.
 pub fn run(session: &Session, queue: &QueueName, events: &[(&str, Jsonb)]) -> Result<Vec<usize>> {
     let sides: Vec<_> = events.iter().map(|(name, _)| (*name, EventSide::Emit)).collect();
     lock::events(queue.as_str(), &sides, true)?;
@@ -81,22 +92,35 @@ fn wake(
     mut waits: Vec<Wait>,
 ) -> Result<()> {
     let now = session.now();
-    match &waits[..] {
+    waits.sort_unstable_by_key(|wait| *wait.run.as_bytes());
+    let ids = || {
+        let steps: Vec<_> = waits.iter().map(|wait| wait.step.clone()).collect();
+        (waits.iter().map(|wait| wait.run).collect::<Vec<_>>(), steps)
+    };
+    let woken = match &waits[..] {
         [] => return Ok(()),
         [Wait { run, step, event }] => {
             let values = params![*run, step.as_str(), events[*event].1, now];
-            session.run(&WAKE_ONE, queue, values)?;
+            session.run(&WAKE_ONE, queue, values)?
         }
         _ => {
-            waits.sort_unstable_by_key(|wait| *wait.run.as_bytes());
+            let (runs, steps) = ids();
             let values = params![
-                waits.iter().map(|wait| wait.run).collect::<Vec<_>>(),
-                waits.iter().map(|wait| wait.step.clone()).collect::<Vec<_>>(),
+                runs,
+                steps,
                 waits.iter().map(|wait| wait.event as i32 + 1).collect::<Vec<_>>(),
                 events.iter().map(|(_, payload)| Some(*payload)).collect::<Vec<_>>(),
                 now,
             ];
-            session.run(&WAKE, queue, values)?;
+            session.run(&WAKE, queue, values)?
+        }
+    };
+    // Fewer may have waited by then, or a trigger or policy has kept rows as they were.
+    let woken = woken.only()?;
+    if woken.need::<i64>(0)? < waits.len() as i64 {
+        let (runs, steps) = ids();
+        if woken.need(1)? || !session.run(&KEPT, queue, params![runs, steps, now])?.is_empty() {
+            return Err(Session::kept(queue, "{r}, {t} or {w}"));
         }
     }
     ready::announce(session, queue, now)

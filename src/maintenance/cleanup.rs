@@ -75,7 +75,11 @@ fn by_statement(
         true => &TASKS_PARTITIONED,
     };
     let rows = session.run(tasks, queue, params![batch.cutoff, batch.limit])?;
-    rows.first().map_or(Ok((0, None)), |row| Ok((row.need(0)?, row.get(1)?)))
+    let Some(row) = rows.first() else { return Ok((0, None)) };
+    if row.need(2)? {
+        return Err(Session::kept(queue, "{t}, {r}, {c} or {w}"));
+    }
+    Ok((row.need(0)?, row.get(1)?))
 }
 
 /// Removes events emitted before the cutoff, oldest first; returns how many.

@@ -128,8 +128,13 @@ impl Session {
     ) -> Result<()> {
         match self.run(statement, scope, params)?.processed() == count {
             true => Ok(()),
-            false => Err(Error::Kept { table: scope.expand(table) }),
+            false => Err(Self::kept(scope, table)),
         }
+    }
+
+    /// The error for rows that a trigger or policy has kept as they were.
+    pub fn kept(scope: &impl Scope, tables: &'static str) -> Error {
+        Error::Kept { table: scope.expand(tables) }
     }
 
     /// Whether the transaction keeps one snapshot (REPEATABLE READ, SERIALIZABLE), so that its

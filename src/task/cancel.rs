@@ -3,7 +3,6 @@
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::params;
-use crate::pg::plan::Scope;
 use crate::pg::{Session, Statement, Uuid};
 use crate::queue::QueueName;
 
@@ -115,7 +114,7 @@ pub fn many(session: &Session, queue: &QueueName, mut tasks: Vec<Uuid>) -> Resul
         // What is still open after that, with no run that has come since, is not the caller's to
         // change.
         if left.len() == tasks.len() && count == 0 && was_in_vain {
-            return Err(Error::Kept { table: queue.expand("{t} or {r}") });
+            return Err(Session::kept(queue, "{t} or {r}"));
         }
         was_in_vain = count == 0 && runs == 0;
         tasks = left;

@@ -5,9 +5,8 @@ use super::followed::{Attempt, Outcome};
 use super::lost_lease::{self, LostLeases};
 use super::options::Cancellation;
 use super::state::State;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
-use crate::pg::plan::Scope;
 use crate::pg::{Jsonb, Session, Statement, Timestamp, Uuid};
 use crate::queue::{QueueName, ready};
 
@@ -226,7 +225,7 @@ fn settle(
     let next = at.map(|_| session.new_id()).transpose()?;
     // Waits that others registered while they were waited for are seen by now.
     let has_waits = session.run(&FAIL, queue, params![run, reason, now, next.is_some()])?;
-    let kept = || Error::Kept { table: queue.expand("{r}") };
+    let kept = || Session::kept(queue, "{r}");
     if has_waits.first().ok_or_else(kept)?.need(0)? {
         session.run(&FORGET_WAITS, queue, params![run])?;
     }

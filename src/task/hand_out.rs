@@ -16,7 +16,7 @@ use super::followed;
 use super::options::Cancellation;
 use super::pages::Pages;
 use super::stuck;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
 use crate::pg::plan::Scope;
 use crate::pg::{Jsonb, Row, Session, Statement, Timestamp, Uuid};
@@ -326,7 +326,7 @@ pub(super) fn plain(session: &Session, run: Row, task: Row, from: usize) -> Resu
 pub(super) fn of_woken(session: &Session, queue: &QueueName, row: Row) -> Result<Claimed> {
     for (table, column) in [("{r}", 10), ("{t}", 11)] {
         if !row.need::<bool>(column)? {
-            return Err(Error::Kept { table: queue.expand(table) });
+            return Err(Session::kept(queue, table));
         }
     }
     Ok(Claimed {

@@ -115,7 +115,8 @@ pub fn not_found(queue: &QueueName, run: Uuid) -> Error {
     Error::NotFound { what: "Run", id: run.to_string(), queue: Some(queue.as_str().to_owned()) }
 }
 
-/// As [`refusal`], with the states at hand.
+/// As [`refusal`], with the states at hand. Those that should not have refused were refused by a
+/// trigger or a policy.
 pub fn why_not(
     queue: &QueueName,
     run: Uuid,
@@ -123,8 +124,13 @@ pub fn why_not(
     run_state: &str,
     task_state: Option<&str>,
 ) -> Error {
-    let (queue, run, task) = (queue.as_str().to_owned(), run.to_string(), task.to_string());
     let is = |text: &str, state: State| text == state.as_str();
+    if is(run_state, State::Running)
+        && task_state.is_some_and(|t| State::parse(t).is_some_and(|state| !state.is_final()))
+    {
+        return Session::kept(queue, "{t} or {r}");
+    }
+    let (queue, run, task) = (queue.as_str().to_owned(), run.to_string(), task.to_string());
     if is(run_state, State::Cancelled) || task_state.is_some_and(|t| is(t, State::Cancelled)) {
         return Error::Cancelled { task, queue };
     }

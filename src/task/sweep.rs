@@ -6,9 +6,8 @@ use super::budget::Budget;
 use super::followed::Attempt;
 use super::stuck::{self, Kind, Known, Met};
 use super::{fail, lost};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::params;
-use crate::pg::plan::Scope;
 use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
@@ -199,7 +198,7 @@ fn cancel_due(
             let read = |row: Row| {
                 for (table, column) in [("{r}", 3), ("{t}", 4)] {
                     if !row.need::<bool>(column)? {
-                        return Err(Error::Kept { table: queue.expand(table) });
+                        return Err(Session::kept(queue, table));
                     }
                 }
                 Ok((row.need(0)?, row.need(1)?, row.need(2)?))

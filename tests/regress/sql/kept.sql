@@ -63,4 +63,58 @@ begin
   delete from absurd.t_kept; delete from absurd.r_kept; delete from absurd.stuck_work;
 end $$;
 select letter, d.* from unnest(array['t', 'r']) letter, pg_temp.due(letter) d;
+-- A wait is over when its run, its task and the wait itself have changed, of one waiter and of two.
+create function pg_temp.emitted(letter text, event text, waiters integer, told out text, seen out text, violations out bigint)
+language plpgsql as $$
+  declare task uuid; run uuid;
+  begin
+    for i in 1 .. waiters loop
+      perform absurd.spawn_task('kept', 'x', '{}');
+      select c.task_id, c.run_id into task, run from absurd.claim_task('kept', 'w', 60, 1) c;
+      perform from absurd.await_event('kept', task, run, 's', 'e');
+    end loop;
+    execute format('create trigger keep before %s on absurd.%s_kept for each row execute function pg_temp.keep()', event, letter);
+    told := pg_temp.told($t$select absurd.emit_event('kept', 'e', '1')$t$);
+    execute format('drop trigger keep on absurd.%s_kept', letter);
+    seen := (select string_agg(state, ' ') from absurd.r_kept) || ', waits ' || (select count(*) from absurd.w_kept)
+      || ', events ' || (select count(*) from absurd.e_kept);
+    violations := (select count(*) from absurd.verify('kept'));
+    delete from absurd.t_kept; delete from absurd.r_kept; delete from absurd.w_kept; delete from absurd.e_kept; delete from absurd.c_kept;
+  end $$;
+select kind.*, e.* from (values ('t', 'update', 1), ('r', 'update', 1), ('w', 'delete', 1), ('t', 'update', 2), ('r', 'update', 2), ('w', 'delete', 2))
+  kind (letter, event, waiters), pg_temp.emitted(letter, event, waiters) e;
+-- A checkpoint is stored, and a lease longer, or an error says that they are not.
+create function pg_temp.stored(letter text, event text, call text, told out text, seen out text) language plpgsql as $$
+  declare run uuid; task uuid;
+  begin
+    select task_id, run_id into task, run from absurd.spawn_task('kept', 'x', '{}');
+    perform from absurd.claim_task('kept', 'w', 60, 1);
+    execute format('create trigger keep before %s on absurd.%s_kept for each row execute function pg_temp.keep()', event, letter);
+    told := pg_temp.told(replace(replace(call, '$run', run::text), '$task', task::text));
+    execute format('drop trigger keep on absurd.%s_kept', letter);
+    seen := (select claim_expires_at - absurd.current_time() from absurd.r_kept) || ', checkpoints ' || (select count(*) from absurd.c_kept);
+    delete from absurd.t_kept; delete from absurd.r_kept; delete from absurd.c_kept;
+  end $$;
+select split_part(kind.call, '(', 1) as verb, kind.letter, s.*
+  from (values ('r', 'update', $$select absurd.set_task_checkpoint_state('kept', '$task', 's', '1', '$run', 600)$$),
+               ('c', 'insert', $$select absurd.set_task_checkpoint_state('kept', '$task', 's', '1', '$run', 600)$$),
+               ('r', 'update', $$select absurd.extend_claim('kept', '$run', 600)$$)) kind (letter, event, call),
+       pg_temp.stored(letter, event, call) s;
+-- Cleanup removes a task with all that is its, or nothing.
+create function pg_temp.cleaned(letter text, told out text, seen out text) language plpgsql as $$
+  declare run uuid; task uuid;
+  begin
+    select task_id, run_id into task, run from absurd.spawn_task('kept', 'x', '{}');
+    perform from absurd.claim_task('kept', 'w', 60, 1);
+    perform absurd.set_task_checkpoint_state('kept', task, 's', '1', run);
+    perform absurd.complete_run('kept', run);
+    perform set_config('absurd.fake_now', (absurd.current_time() + interval '1 minute')::text, false);
+    execute format('create trigger keep before delete on absurd.%s_kept for each row execute function pg_temp.keep()', letter);
+    told := pg_temp.told($t$select absurd.cleanup_tasks('kept', 1)$t$);
+    execute format('drop trigger keep on absurd.%s_kept', letter);
+    seen := format('tasks %s, runs %s, checkpoints %s', (select count(*) from absurd.t_kept), (select count(*) from absurd.r_kept),
+                   (select count(*) from absurd.c_kept));
+    told := told || ', then ' || absurd.cleanup_tasks('kept', 1);
+  end $$;
+select letter, c.* from unnest(array['t', 'r', 'c']) letter, pg_temp.cleaned(letter) c;
 select absurd.drop_queue('kept');
