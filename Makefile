@@ -7,14 +7,14 @@ export PG_CONFIG
 
 EXTENSION := absurd
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-DIST := target/dist
+DIST := target/dist$(addprefix -,$(PG))
 TIERS := lint pure regress isolation binary clients workflows server differential cron dump fuzz storm
 SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
 	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
-	test-deep test-storm test-workflows fuzz lint bench bench-quick setup clean
+	test-deep test-storm test-assert test-workflows fuzz lint bench bench-quick setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -84,6 +84,9 @@ fuzz: ## ABSURD_FUZZ_SECONDS (600) of strange values and documents, from ABSURD_
 
 test-storm: ## ABSURD_STORM_SECONDS (600) of everything at once, from ABSURD_STORM_SEED or a new one
 	@ABSURD_STORM_SECONDS=$${ABSURD_STORM_SECONDS:-600} .ci/test storm
+
+test-assert: ## isolation, the server tests and the storm on a Postgres built with assertions
+	@PG=$$(. .ci/common && installed_major)-assert .ci/test isolation server storm
 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint

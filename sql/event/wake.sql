@@ -3,12 +3,15 @@
 -- Runs are locked in the order in which they are given, then their tasks, so that emitters and
 -- cancellations of many cannot wait for each other in a circle. (To be told to order them, Postgres
 -- would read the waits of all events in the order of their runs.)
-with held as materialized (
+with locked as materialized (
     select r.run_id, r.task_id, r.attempt, given.step_name, ($4)[given.place] as payload
       from rows from (unnest($1), unnest($2), unnest($3)) as given (run_id, step_name, place)
       join {r} r on r.run_id = given.run_id
      where r.state = 'sleeping'
        for no key update of r
+), held as materialized (
+    -- In order, so that all are locked before one is changed: a run may have several waits.
+    select * from locked order by attempt desc
 ), woken as (
     update {r} r
        set state = 'pending', available_at = $5, wake_event = null, event_payload = held.payload,

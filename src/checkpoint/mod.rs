@@ -15,7 +15,13 @@ pub struct Checkpoint {
     pub updated_at: Timestamp,
 }
 
-static HOLD: Statement = Statement::new(include_str!("../../sql/checkpoint/hold.sql"));
+/// Writers of one run share it.
+static HOLD: Statement =
+    Statement::new(concat!(include_str!("../../sql/checkpoint/hold.sql"), " for share of r"));
+static HOLD_ALONE: Statement = Statement::new(concat!(
+    include_str!("../../sql/checkpoint/hold.sql"),
+    " for no key update of r"
+));
 static PUT: Statement = Statement::new(include_str!("../../sql/checkpoint/put.sql"));
 static NEWER: Statement = Statement::new(
     "select from {c} c join {r} owner on owner.run_id = c.owner_run_id
@@ -69,18 +75,9 @@ pub fn put(
     owner: Uuid,
     extend: Option<i32>,
 ) -> Result<()> {
-    // First the lease, which needs the run for itself: sharing it and then asking for more is how
-    // two writers would wait for each other.
-    let extend = extend.filter(|seconds| *seconds > 0);
-    let held = match extend.map(|seconds| lease::prolong(session, queue, owner, seconds)) {
-        Some(Ok(Some(held))) => Some(held),
-        Some(Err(error)) => return Err(error),
-        _ => match session.run(&HOLD, queue, params![owner])?.first() {
-            Some(row) if extend.is_some() && row.need(3)? => {
-                return Err(Session::kept(queue, "{r}"));
-            }
-            row => row.map(Held::read).transpose()?,
-        },
+    let held = match extend {
+        Some(seconds) if seconds > 0 => hold_longer(session, queue, owner, seconds)?,
+        _ => session.run(&HOLD, queue, params![owner])?.first().map(Held::read).transpose()?,
     };
     let actual = match &held {
         Some(held) => held.task,
@@ -99,6 +96,27 @@ pub fn put(
         return Err(Session::kept(queue, "{c}"));
     }
     Ok(())
+}
+
+/// Holds a run and prolongs its lease, if it has one. The lease needs the run for itself: sharing
+/// it and then asking for more is how two writers would wait for each other.
+fn hold_longer(
+    session: &Session,
+    queue: &QueueName,
+    run: Uuid,
+    seconds: i32,
+) -> Result<Option<Held>> {
+    if let Some(held) = lease::prolong(session, queue, run, seconds)? {
+        return Ok(Some(held));
+    }
+    match session.run(&HOLD_ALONE, queue, params![run])?.first() {
+        // It has been claimed since, or it is kept.
+        Some(row) if row.need(3)? => match lease::prolong(session, queue, run, seconds)? {
+            None => Err(Session::kept(queue, "{r}")),
+            held => Ok(held),
+        },
+        row => row.map(Held::read).transpose(),
+    }
 }
 
 /// The error for a run of another task.

@@ -115,8 +115,7 @@ pub fn not_found(queue: &QueueName, run: Uuid) -> Error {
     Error::NotFound { what: "Run", id: run.to_string(), queue: Some(queue.as_str().to_owned()) }
 }
 
-/// As [`refusal`], with the states at hand. Those that should not have refused were refused by a
-/// trigger or a policy.
+/// As [`refusal`], with the states at hand.
 pub fn why_not(
     queue: &QueueName,
     run: Uuid,
@@ -125,11 +124,6 @@ pub fn why_not(
     task_state: Option<&str>,
 ) -> Error {
     let is = |text: &str, state: State| text == state.as_str();
-    if is(run_state, State::Running)
-        && task_state.is_some_and(|t| State::parse(t).is_some_and(|state| !state.is_final()))
-    {
-        return Session::kept(queue, "{t} or {r}");
-    }
     let (queue, run, task) = (queue.as_str().to_owned(), run.to_string(), task.to_string());
     if is(run_state, State::Cancelled) || task_state.is_some_and(|t| is(t, State::Cancelled)) {
         return Error::Cancelled { task, queue };
@@ -137,6 +131,8 @@ pub fn why_not(
     if is(run_state, State::Failed) {
         return Error::RunFailed { run, queue };
     }
+    let is_open = is(run_state, State::Running)
+        && task_state.and_then(State::parse).is_some_and(|state| !state.is_final());
     let states = match task_state {
         Some(task_state) => format!("the run is {run_state}, its task {task_state}"),
         None => format!("the run is {run_state}, its task is gone"),
@@ -144,7 +140,9 @@ pub fn why_not(
     Error::WrongState {
         what: format!("Run \"{run}\""),
         rule: format!("is not currently running in queue \"{queue}\": {states}"),
-        hint: None,
+        hint: is_open.then(|| {
+            "It became so meanwhile, or a trigger or a policy has kept it as it was.".into()
+        }),
     }
 }
 
