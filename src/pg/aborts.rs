@@ -1,6 +1,7 @@
 //! Noticing ends of transactions: what a backend remembers of what it did in one is wrong when
 //! that, or a part of it, is rolled back, and its locks are gone.
 
+use super::ffi::{RegisterSubXactCallback, RegisterXactCallback};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -8,11 +9,6 @@ use std::ptr::null_mut;
 use pgrx::pg_sys;
 
 use super::lock;
-
-unsafe extern "C-unwind" {
-    fn RegisterXactCallback(callback: pg_sys::XactCallback, argument: *mut c_void);
-    fn RegisterSubXactCallback(callback: pg_sys::SubXactCallback, argument: *mut c_void);
-}
 
 thread_local! {
     static ABORTS: Cell<u64> = const { Cell::new(0) };

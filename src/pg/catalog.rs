@@ -1,8 +1,13 @@
 //! Questions that the catalogue's cache answers, without a statement.
 
+use super::ffi::{
+    LockRelationOid, ReleaseSysCache, SearchSysCache1, check_enable_rls, get_namespace_oid,
+    get_partition_parent, get_rel_name, get_rel_relkind, get_relname_relid,
+    pg_attribute_aclcheck_all, pg_class_aclcheck, pg_get_indexdef_string,
+};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 
@@ -10,26 +15,6 @@ use super::ereport::guarded;
 use super::rights::current_role;
 use super::shape;
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn get_namespace_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-    fn get_relname_relid(name: *const c_char, namespace: pg_sys::Oid) -> pg_sys::Oid;
-    fn pg_class_aclcheck(relation: pg_sys::Oid, role: pg_sys::Oid, mode: pg_sys::AclMode) -> u32;
-    fn pg_attribute_aclcheck_all(
-        relation: pg_sys::Oid,
-        role: pg_sys::Oid,
-        mode: pg_sys::AclMode,
-        how: pg_sys::AclMaskHow::Type,
-    ) -> u32;
-    fn get_partition_parent(partition: pg_sys::Oid, even_if_detached: bool) -> pg_sys::Oid;
-    fn check_enable_rls(relation: pg_sys::Oid, role: pg_sys::Oid, no_error: bool) -> c_int;
-    fn SearchSysCache1(cache: i32, key: pg_sys::Datum) -> pg_sys::HeapTuple;
-    fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
-    fn pg_get_indexdef_string(index: pg_sys::Oid) -> *mut c_char;
-    fn get_rel_relkind(relation: pg_sys::Oid) -> c_char;
-    fn get_rel_name(relation: pg_sys::Oid) -> *mut c_char;
-    fn LockRelationOid(relation: pg_sys::Oid, mode: c_int);
-}
 
 /// A right on a table.
 pub type Right = pg_sys::AclMode;

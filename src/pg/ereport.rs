@@ -6,6 +6,9 @@
 //! under [`guarded`], which keeps the `ErrorData` itself, and [`raise`] speaks to Postgres
 //! directly.
 
+use super::ffi::{
+    OidInputFunctionCall, ReThrowError, errcode, errdetail, errfinish, errhint, errmsg, errstart,
+};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -18,22 +21,6 @@ use pgrx::pg_sys;
 use crate::error::{Error, Result, fit};
 
 // pgrx keeps these to itself, or offers them only behind its own catch.
-unsafe extern "C-unwind" {
-    fn errstart(elevel: c_int, domain: *const c_char) -> bool;
-    fn errcode(sqlerrcode: c_int) -> c_int;
-    fn errmsg(fmt: *const c_char, ...) -> c_int;
-    fn errdetail(fmt: *const c_char, ...) -> c_int;
-    fn errhint(fmt: *const c_char, ...) -> c_int;
-    fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
-    fn ReThrowError(edata: *mut pg_sys::ErrorData) -> !;
-    fn OidInputFunctionCall(
-        function: pg_sys::Oid,
-        text: *mut c_char,
-        ioparam: pg_sys::Oid,
-        typmod: i32,
-    ) -> pg_sys::Datum;
-}
-
 /// What an error of ours names as its source file.
 static SOURCE: &CStr = c"absurd";
 

@@ -1,26 +1,10 @@
 //! The extension's settings.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use super::ffi::{MarkGUCPrefixReserved, set_config_option};
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-
-unsafe extern "C-unwind" {
-    fn set_config_option(
-        name: *const c_char,
-        value: *const c_char,
-        context: c_uint,
-        source: c_uint,
-        action: c_uint,
-        change: bool,
-        elevel: c_int,
-        reload: bool,
-    ) -> c_int;
-    #[cfg(any(feature = "pg13", feature = "pg14"))]
-    fn EmitWarningsOnPlaceholders(prefix: *const c_char);
-    #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-    fn MarkGUCPrefixReserved(prefix: *const c_char);
-}
 
 static FAKE_NOW: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -54,12 +38,7 @@ pub fn define() {
 /// set before dropped with a warning. Before PostgreSQL 15: the warning alone.
 fn reserve(prefix: &CStr) {
     // SAFETY: reads a C string.
-    unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14"))]
-        EmitWarningsOnPlaceholders(prefix.as_ptr());
-        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-        MarkGUCPrefixReserved(prefix.as_ptr());
-    }
+    unsafe { MarkGUCPrefixReserved(prefix.as_ptr()) }
 }
 
 /// The setting `absurd.direct`.

@@ -4,6 +4,10 @@
 //! as the datum that came in. What the engine does interpret (options, policies) is printed once
 //! and read with serde.
 
+use super::ffi::{
+    DirectFunctionCall1Coll, JsonbIteratorInit, JsonbIteratorNext, ProcessInterrupts, numeric_out,
+    pg_detoast_datum, toast_raw_datum_size,
+};
 use pgrx::pg_sys::Datum;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
@@ -11,24 +15,6 @@ use super::ereport::{self, guarded};
 use super::jsonb_build;
 use crate::error::{Error, Result};
 use crate::json::MAX_LEVELS;
-
-unsafe extern "C-unwind" {
-    fn toast_raw_datum_size(value: Datum) -> usize;
-    fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
-    fn JsonbIteratorInit(root: *mut pg_sys::JsonbContainer) -> *mut pg_sys::JsonbIterator;
-    fn JsonbIteratorNext(
-        iterator: *mut *mut pg_sys::JsonbIterator,
-        value: *mut pg_sys::JsonbValue,
-        skip_nested: bool,
-    ) -> pg_sys::JsonbIteratorToken::Type;
-    fn ProcessInterrupts();
-    fn DirectFunctionCall1Coll(
-        function: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> Datum,
-        collation: pg_sys::Oid,
-        argument: Datum,
-    ) -> Datum;
-    fn numeric_out(call: pg_sys::FunctionCallInfo) -> Datum;
-}
 
 /// How large a value is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -239,7 +225,7 @@ unsafe fn bytes(value: &pg_sys::JsonbValue) -> usize {
             jbvType::jbvString => 2 + value.val.string.len.unsigned_abs() as usize,
             jbvType::jbvNumeric => {
                 let number = Datum::from(value.val.numeric);
-                let text = DirectFunctionCall1Coll(numeric_out, pg_sys::InvalidOid, number);
+                let text = DirectFunctionCall1Coll(Some(numeric_out), pg_sys::InvalidOid, number);
                 let text = text.cast_mut_ptr::<std::ffi::c_char>();
                 let length = std::ffi::CStr::from_ptr(text).count_bytes();
                 pg_sys::pfree(text.cast());

@@ -4,6 +4,7 @@
 //! workflow's document, and cannot be cancelled meanwhile. Here Postgres's own function writes the
 //! value from a tree whose strings lie in the text and whose arrays have the size that they need.
 
+use super::ffi::JsonbValueToJsonb;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
@@ -16,10 +17,6 @@ use serde_json::value::RawValue;
 use super::Jsonb;
 use super::ereport::{self, guarded};
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn JsonbValueToJsonb(value: *mut JsonbValue) -> *mut pg_sys::Jsonb;
-}
 
 /// Makes a `jsonb` of the text of an object or an array. Of two members with one key the last
 /// counts.

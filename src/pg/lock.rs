@@ -15,6 +15,8 @@
 //! holds at most [`MOST_NAMES`] of them, since the server's lock table is shared by all: who needs
 //! more takes any name of the queue instead, and meets all of the other side there.
 
+use super::ffi::{GetCurrentTransactionNestLevel, LockAcquire, hash_bytes_extended};
+use super::major;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -23,17 +25,6 @@ use pgrx::pg_sys;
 
 use super::ereport::guarded;
 use crate::error::Result;
-
-unsafe extern "C-unwind" {
-    fn LockAcquire(tag: *const pg_sys::LOCKTAG, mode: c_int, session: bool, dont_wait: bool)
-    -> u32;
-    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-    fn LockHeldByMe(tag: *const pg_sys::LOCKTAG, mode: c_int) -> bool;
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    fn LockHeldByMe(tag: *const pg_sys::LOCKTAG, mode: c_int, or_stronger: bool) -> bool;
-    fn GetCurrentTransactionNestLevel() -> c_int;
-    fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
-}
 
 /// Names of events that a transaction locks one by one.
 const MOST_NAMES: usize = 1000;
@@ -217,12 +208,7 @@ fn acquire(tag: Tag, mode: c_int, dont_wait: bool) -> Result<Acquired> {
 fn is_held(tag: Tag, mode: c_int) -> bool {
     let tag = locktag(tag);
     // SAFETY: a look into this backend's own table of locks.
-    unsafe {
-        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-        return LockHeldByMe(&raw const tag, mode);
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        return LockHeldByMe(&raw const tag, mode, false);
-    }
+    unsafe { major::holds(&tag, mode) }
 }
 
 /// Makes sessions that create queues take turns; held to the transaction's end.

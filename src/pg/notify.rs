@@ -5,23 +5,15 @@
 //! declares its relation changed, and Postgres tells every backend so before it runs its next
 //! statement.
 
+use super::ffi::{Async_Notify, CacheInvalidateRelcacheByRelid, CacheRegisterRelcacheCallback};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
 
 use pgrx::{PgTrigger, pg_sys};
 
 use super::ereport::guarded;
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn Async_Notify(channel: *const c_char, payload: *const c_char);
-    fn CacheInvalidateRelcacheByRelid(relation: pg_sys::Oid);
-    fn CacheRegisterRelcacheCallback(
-        callback: Option<unsafe extern "C-unwind" fn(pg_sys::Datum, pg_sys::Oid)>,
-        argument: pg_sys::Datum,
-    );
-}
 
 /// Answers kept at most; beyond, they are asked for anew.
 const KEPT: usize = 4096;

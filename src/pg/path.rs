@@ -10,18 +10,11 @@
 //! statement that was prepared with it, and the one that is called when a statement has been
 //! analysed.
 
+use super::ffi::setup_parse_fixed_parameters;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys;
-
-unsafe extern "C-unwind" {
-    fn setup_parse_fixed_parameters(
-        state: *mut pg_sys::ParseState,
-        types: *const pg_sys::Oid,
-        count: c_int,
-    );
-}
 
 /// The types of a statement's parameters, for its parser.
 pub(super) struct Types(Box<[pg_sys::Oid]>);
@@ -111,14 +104,11 @@ pub(super) fn settle(parsers: usize) {
 }
 
 /// Up to 16 the search path can be overridden without a setting.
-#[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16"))]
+#[cfg(any(feature = "pg15", feature = "pg16"))]
 mod postgres {
     use pgrx::pg_sys;
 
-    unsafe extern "C-unwind" {
-        fn PushOverrideSearchPath(path: *mut pg_sys::OverrideSearchPath);
-        fn PopOverrideSearchPath();
-    }
+    use crate::pg::ffi::{PopOverrideSearchPath, PushOverrideSearchPath};
 
     pub unsafe fn push() {
         let mut path = pg_sys::OverrideSearchPath { addCatalog: true, ..Default::default() };
@@ -141,12 +131,8 @@ pub(super) mod setting {
     use std::cell::RefCell;
     use std::ffi::c_int;
 
+    use crate::pg::ffi::{AtEOXact_GUC, NewGUCNestLevel};
     use crate::pg::guc;
-
-    unsafe extern "C-unwind" {
-        fn NewGUCNestLevel() -> c_int;
-        fn AtEOXact_GUC(commit: bool, level: c_int);
-    }
 
     thread_local! {
         static LEVELS: RefCell<Vec<c_int>> = const { RefCell::new(Vec::new()) };

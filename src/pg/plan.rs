@@ -4,9 +4,13 @@
 //! relation names, quoted by the queue's name type, are put into the text. Postgres re-plans a kept
 //! plan by itself when DDL touches its tables.
 
+use super::ffi::{
+    MemoryContextMemAllocated, SPI_freeplan, SPI_keepplan, SPI_plan_get_plan_sources,
+    SPI_prepare_params,
+};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
 use pgrx::pg_sys;
@@ -21,19 +25,6 @@ use crate::error::{Error, Result};
 /// plan takes 20 to 200 kB, with its parsed query and what it is planned anew from. The least
 /// recently used ones go first.
 const KEPT_BYTES: usize = 12 << 20;
-
-unsafe extern "C-unwind" {
-    fn SPI_prepare_params(
-        source: *const c_char,
-        setup: pg_sys::ParserSetupHook,
-        argument: *mut c_void,
-        options: c_int,
-    ) -> pg_sys::SPIPlanPtr;
-    fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
-    fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
-    fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut pg_sys::List;
-    fn MemoryContextMemAllocated(context: pg_sys::MemoryContext, recurse: bool) -> usize;
-}
 
 /// A SQL statement of the engine. Make it a `static`: its address is its identity.
 pub struct Statement {

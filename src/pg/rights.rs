@@ -5,7 +5,11 @@
 //! anything on it: those statements run with the rights of the owner, and with a search path that
 //! no caller chose. So does the DDL of queues, whose tables are the owner's whoever creates them.
 
-use std::ffi::{CStr, c_char};
+use super::ffi::{
+    GetSystemIdentifier, GetUserId, GetUserIdAndSecContext, GetUserNameFromId,
+    SetUserIdAndSecContext, has_privs_of_role, superuser, superuser_arg,
+};
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
@@ -16,17 +20,6 @@ use crate::error::Result;
 
 // pgrx wraps each call into a catch of its own; an error that came through one of those below
 // `guarded` would be a panic in a frame that knows none, and end the server.
-unsafe extern "C-unwind" {
-    fn superuser() -> bool;
-    fn GetUserId() -> pg_sys::Oid;
-    fn GetUserIdAndSecContext(role: *mut pg_sys::Oid, context: *mut i32);
-    fn SetUserIdAndSecContext(role: pg_sys::Oid, context: i32);
-    fn has_privs_of_role(member: pg_sys::Oid, role: pg_sys::Oid) -> bool;
-    fn GetUserNameFromId(role: pg_sys::Oid, missing_ok: bool) -> *mut c_char;
-    fn superuser_arg(role: pg_sys::Oid) -> bool;
-    fn GetSystemIdentifier() -> u64;
-}
-
 /// Another's rights, until it is dropped.
 pub struct Rights {
     role: pg_sys::Oid,

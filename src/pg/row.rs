@@ -1,5 +1,7 @@
 //! What a statement returned.
 
+use super::ffi::SPI_getbinval;
+use super::major;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
@@ -9,15 +11,6 @@ use crate::error::{Error, Result};
 
 // Reading a column of a formed tuple raises nothing of a user's making; pgrx's guard around each
 // read would cost more than the read.
-unsafe extern "C-unwind" {
-    fn SPI_getbinval(
-        tuple: pg_sys::HeapTuple,
-        desc: pg_sys::TupleDesc,
-        number: std::ffi::c_int,
-        null: *mut bool,
-    ) -> pg_sys::Datum;
-}
-
 /// The rows of one execution. They live until the session's call ends.
 #[derive(Clone, Copy)]
 pub struct Rows {
@@ -109,7 +102,7 @@ impl Row {
         let mut null = false;
         // SAFETY: tuple and descriptor are of one result, and the column has the type that is read.
         unsafe {
-            let columns = (*self.desc).attrs.as_slice((*self.desc).natts as usize);
+            let columns = major::columns(self.desc);
             check_type::<T>(columns.get(column), "result of an engine statement")?;
             let datum = SPI_getbinval(self.tuple, self.desc, column as i32 + 1, &mut null);
             Ok(if null { None } else { T::read(datum) })

@@ -1,7 +1,12 @@
 //! One call of a SQL function: one reading of the clock, one SPI connection.
 
+use super::ffi::{
+    AcceptInvalidationMessages, GetLatestSnapshot, PopActiveSnapshot, ProcessInterrupts,
+    PushActiveSnapshot, SPI_connect, SPI_datumTransfer, SPI_execute_plan_with_paramlist,
+    SPI_finish, makeParamList,
+};
 use std::cell::Cell;
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -15,24 +20,6 @@ use super::row::Rows;
 use super::value::Param;
 use super::{Jsonb, Timestamp, clock, rights};
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn SPI_connect() -> c_int;
-    fn SPI_finish() -> c_int;
-    fn AcceptInvalidationMessages();
-    fn SPI_execute_plan_with_paramlist(
-        plan: pg_sys::SPIPlanPtr,
-        params: pg_sys::ParamListInfo,
-        read_only: bool,
-        count: c_long,
-    ) -> c_int;
-    fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
-    fn GetLatestSnapshot() -> pg_sys::Snapshot;
-    fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
-    fn PopActiveSnapshot();
-    fn ProcessInterrupts();
-    fn SPI_datumTransfer(value: pg_sys::Datum, by_value: bool, length: c_int) -> pg_sys::Datum;
-}
 
 thread_local! {
     /// How many calls of ours are under way in this backend; triggers of users may nest them.

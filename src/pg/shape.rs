@@ -6,9 +6,13 @@
 //! Postgres says that something of it has changed. The extension's own tables are those that are
 //! its members.
 
+use super::ffi::{
+    CacheRegisterRelcacheCallback, CacheRegisterSyscacheCallback, ReleaseSysCache, SearchSysCache2,
+    get_extension_oid, getExtensionOfObject, superuser_arg,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -16,24 +20,6 @@ use pgrx::pg_sys;
 use super::catalog;
 use super::ereport::guarded;
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn CacheRegisterRelcacheCallback(f: pg_sys::RelcacheCallbackFunction, argument: pg_sys::Datum);
-    fn CacheRegisterSyscacheCallback(
-        cache: i32,
-        f: pg_sys::SyscacheCallbackFunction,
-        argument: pg_sys::Datum,
-    );
-    fn SearchSysCache2(
-        cache: i32,
-        first: pg_sys::Datum,
-        second: pg_sys::Datum,
-    ) -> pg_sys::HeapTuple;
-    fn ReleaseSysCache(tuple: pg_sys::HeapTuple);
-    fn getExtensionOfObject(class: pg_sys::Oid, object: pg_sys::Oid) -> pg_sys::Oid;
-    fn get_extension_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
-    fn superuser_arg(role: pg_sys::Oid) -> bool;
-}
 
 /// Names and types of columns.
 pub type Columns = &'static [(&'static str, pg_sys::Oid)];

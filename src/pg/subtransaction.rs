@@ -1,6 +1,9 @@
 //! An attempt whose failure the rest of the call survives.
 
-use std::ffi::{c_char, c_int};
+use super::ffi::{
+    AtEOXact_GUC, BeginInternalSubTransaction, NewGUCNestLevel, ReleaseCurrentSubTransaction,
+    RollbackAndReleaseCurrentSubTransaction,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
@@ -9,14 +12,6 @@ use pgrx::pg_sys;
 use super::ereport::{Caught, guarded};
 use super::{Session, aborts, guc};
 use crate::error::{Error, Result};
-
-unsafe extern "C-unwind" {
-    fn BeginInternalSubTransaction(name: *const c_char);
-    fn ReleaseCurrentSubTransaction();
-    fn RollbackAndReleaseCurrentSubTransaction();
-    fn NewGUCNestLevel() -> c_int;
-    fn AtEOXact_GUC(commit: bool, level: c_int);
-}
 
 impl Session {
     /// Runs `f` in a subtransaction: what it did is undone when it fails, and the call may go on.

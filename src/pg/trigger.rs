@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::{AllocatedByRust, IntoDatum, PgTrigger, pg_sys};
 
+use super::major;
 use super::row::check_type;
 use super::value::Column;
 use super::{catalog, shape};
@@ -142,7 +143,7 @@ impl<'a> Fired<'a> {
                     what: format!("table has no column \"{column}\" that its trigger needs"),
                 });
             }
-            let columns = (*desc).attrs.as_slice((*desc).natts as usize);
+            let columns = major::columns(desc);
             check_type::<T>(columns.get(number as usize - 1), "a table of the extension")?;
             let mut null = false;
             let datum = pg_sys::SPI_getbinval(tuple, desc, number, &mut null);

@@ -2,12 +2,12 @@
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::table::Table;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::value::SqlType;
 use crate::pg::{Timestamp, catalog};
+use crate::pg::{ffi, major};
 
 /// An index of a table.
 #[derive(Clone, Copy)]
@@ -124,7 +124,7 @@ impl Table {
 
     fn primary_key(&self) -> Result<Option<pg_sys::Oid>> {
         // SAFETY: an open table; the closure's frame is plain.
-        let id = unsafe { guarded(|| ffi::RelationGetPrimaryKeyIndex(self.relation))? };
+        let id = unsafe { guarded(|| major::primary_key(self.relation))? };
         Ok((id != pg_sys::InvalidOid).then_some(id))
     }
 

@@ -11,7 +11,6 @@
 //! Every such path has a statement that does the same, and leaves to it whatever is not plain, see
 //! [`Why`]; `absurd.fast_path()` shows it.
 
-mod ffi;
 mod index;
 mod known;
 mod parts;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::table::{Access, Layout, Table};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
+use crate::pg::ffi;
 use crate::pg::{Session, catalog, shape};
 
 /// Tables with their names, or what tells them apart.

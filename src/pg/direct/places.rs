@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::table::{Access, Layout};
 use super::usage::Why;
 use crate::error::Result;
+use crate::pg::major;
 use crate::pg::shape;
 
 /// Where the layout's columns stand in the table, or why it cannot be used directly.
@@ -37,8 +38,7 @@ pub unsafe fn places(
         if let Some(why) = why {
             return Ok(Err(why));
         }
-        let descriptor = &*table.rd_att;
-        let columns = descriptor.attrs.as_slice(descriptor.natts as usize);
+        let columns = major::columns(table.rd_att);
         let mut places = Vec::with_capacity(layout.columns.len());
         let mut next = 0;
         for (name, kind) in layout.columns {

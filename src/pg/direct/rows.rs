@@ -4,12 +4,12 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::table::{Table, Writing};
 use crate::error::{Error, Result};
 use crate::pg::Session;
 use crate::pg::ereport::guarded;
 use crate::pg::value::{Column, Param};
+use crate::pg::{ffi, major};
 
 /// Where a row stands in its table.
 #[derive(Clone, Copy)]
@@ -79,9 +79,9 @@ impl Table {
                 return Ok(None);
             }
             let mut value = *(*self.row).tts_values.add(place);
-            let descriptor = &*(*self.row).tts_tupleDescriptor;
+            let columns = major::columns((*self.row).tts_tupleDescriptor);
             // Read by reference, and the page is not kept.
-            if descriptor.attrs.as_slice(place + 1)[place].atttypid == pg_sys::JSONBOID {
+            if columns[place].atttypid == pg_sys::JSONBOID {
                 value = guarded(|| ffi::datumCopy(value, false, -1))?;
             }
             Ok(T::read(value))
@@ -174,7 +174,7 @@ impl Table {
                     ffi::slot_getsomeattrs_int(row, count);
                 }
                 // What a dropped column held goes, as with any UPDATE.
-                let columns = (*(*self.relation).rd_att).attrs.as_slice(count as usize);
+                let columns = major::columns((*self.relation).rd_att);
                 let is_null =
                     |place: usize| columns[place].attisdropped || *(*row).tts_isnull.add(place);
                 self.begin(writing, is_null);
@@ -215,7 +215,7 @@ impl Table {
     }
 
     /// Empties the row to write.
-    unsafe fn begin(&self, Writing { new, range, .. }: Writing, is_null: impl Fn(usize) -> bool) {
+    unsafe fn begin(&self, Writing { new, changed, .. }: Writing, is_null: impl Fn(usize) -> bool) {
         // SAFETY: runs under `guarded`; the slot has a place for each column.
         unsafe {
             if let Some(clear) = (*(*new).tts_ops).clear {
@@ -225,12 +225,12 @@ impl Table {
                 *(*new).tts_values.add(place) = pg_sys::Datum::null();
                 *(*new).tts_isnull.add(place) = is_null(place);
             }
-            (*range).updatedCols = null_mut();
+            *changed.columns() = null_mut();
         }
     }
 
     /// Puts values into the row to write, and notes which columns they are.
-    unsafe fn give(&self, Writing { new, range, .. }: Writing, values: &[(usize, Param)]) {
+    unsafe fn give(&self, Writing { new, changed, .. }: Writing, values: &[(usize, Param)]) {
         // SAFETY: runs under `guarded`; places are those of the layout.
         unsafe {
             for (place, value) in values {
@@ -238,7 +238,8 @@ impl Table {
                 *(*new).tts_values.add(place) = value.datum.unwrap_or(pg_sys::Datum::null());
                 *(*new).tts_isnull.add(place) = value.datum.is_none();
                 let number = place as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                (*range).updatedCols = ffi::bms_add_member((*range).updatedCols, number);
+                let columns = changed.columns();
+                *columns = ffi::bms_add_member(*columns, number);
             }
         }
     }

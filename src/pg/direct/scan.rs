@@ -5,13 +5,13 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::index::{Key, Which, scan_keys};
 use super::table::Table;
 use crate::error::Result;
 use crate::pg::Session;
 use crate::pg::ereport::guarded;
 use crate::pg::session::blocks;
+use crate::pg::{ffi, major};
 
 /// The most conditions that a search has.
 const KEYS: usize = 3;
@@ -62,7 +62,7 @@ impl Table {
         // SAFETY: runs under `guarded`; the scan copies the keys.
         unsafe {
             scan_keys(index, keys, &mut space);
-            let scan = ffi::index_beginscan(self.relation, index, snapshot, count as i32, 0);
+            let scan = major::begin_scan(self.relation, index, snapshot, count as i32);
             ffi::index_rescan(scan, space.as_mut_ptr(), count as i32, null_mut(), 0);
             scan
         }

@@ -6,14 +6,15 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::known::{self, Known};
 use super::places::places;
 use super::usage::{self, Why};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
+use crate::pg::major::Changed;
 use crate::pg::shape::{self, Columns};
 use crate::pg::{Session, catalog, guc};
+use crate::pg::{ffi, major};
 
 /// What a direct path knows of a table.
 pub struct Layout {
@@ -93,7 +94,7 @@ pub(super) struct Writing {
     pub state: *mut pg_sys::EState,
     pub target: *mut pg_sys::ResultRelInfo,
     pub recheck: *mut pg_sys::EPQState,
-    pub range: *mut pg_sys::RangeTblEntry,
+    pub changed: Changed,
 }
 
 /// The tables that a call has opened, by name; none for one that cannot be used directly.
@@ -296,24 +297,16 @@ unsafe fn prepare_to_write(relation: pg_sys::Relation) -> Writing {
     // SAFETY: runs under `guarded`; everything lives in the call's memory.
     unsafe {
         let state = ffi::CreateExecutorState();
-        let range: *mut pg_sys::RangeTblEntry =
-            ffi::palloc0(size_of::<pg_sys::RangeTblEntry>()).cast();
-        (*range).type_ = pg_sys::NodeTag::T_RangeTblEntry;
-        (*range).rtekind = pg_sys::RTEKind::RTE_RELATION;
-        (*range).relid = (*relation).rd_id;
-        (*range).relkind = (*(*relation).rd_rel).relkind;
-        (*range).rellockmode = pg_sys::RowExclusiveLock as i32;
-        let cell = pg_sys::ListCell { ptr_value: range.cast() };
-        ffi::ExecInitRangeTable(state, ffi::list_make1_impl(pg_sys::NodeTag::T_List, cell));
+        let changed = major::begin(state, relation);
         let target: *mut pg_sys::ResultRelInfo =
             ffi::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
         ffi::InitResultRelInfo(target, relation, 1, null_mut(), 0);
         ffi::ExecOpenIndices(target, false);
         let recheck: *mut pg_sys::EPQState = ffi::palloc0(size_of::<pg_sys::EPQState>()).cast();
-        ffi::EvalPlanQualInit(recheck, state, null_mut(), null_mut(), -1);
+        major::begin_recheck(recheck, state);
         let new =
             ffi::MakeSingleTupleTableSlot((*relation).rd_att, ptr::addr_of!(pg_sys::TTSOpsVirtual));
-        Writing { new, state, target, recheck, range }
+        Writing { new, state, target, recheck, changed }
     }
 }
 

@@ -10,12 +10,12 @@ use std::ptr::addr_of_mut;
 
 use pgrx::pg_sys;
 
-use super::ffi;
 use super::index::{Key, Which};
 use super::scan::{FORWARD, count_searched};
 use super::table::Table;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
+use crate::pg::ffi;
 use crate::pg::session::blocks;
 
 /// A row that a walk came upon, as far as its transactions are concerned.

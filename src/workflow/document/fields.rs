@@ -1,10 +1,12 @@
 //! Reading the fields of a document's objects, with errors that say where a field stands.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::{MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -17,7 +19,8 @@ use crate::workflow::number::Number;
 /// once.
 pub struct Fields<'a> {
     pub place: &'a str,
-    fields: BTreeMap<String, &'a RawValue>,
+    /// In the order of the text: there are a few dozen at most that mean something.
+    fields: Members<'a>,
     /// The fields that were asked for, which are those that mean something.
     asked: RefCell<Vec<&'static str>>,
 }
@@ -35,6 +38,40 @@ impl<T> Serialize for Choice<T> {
     }
 }
 
+/// The members of an object, unread.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// Reads [`Members`]; a name without escapes is the text's own.
+struct MembersVisitor;
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut map: A,
+    ) -> std::result::Result<Members<'de>, A::Error> {
+        let mut members = Vec::with_capacity(24);
+        while let Some((Name(name), value)) = map.next_entry()? {
+            members.push((name, value));
+        }
+        Ok(Members(members))
+    }
+}
+
 impl<'a> Fields<'a> {
     /// # Errors
     /// 22023 when the value is no object.
@@ -42,31 +79,39 @@ impl<'a> Fields<'a> {
         if !value.get().starts_with('{') {
             return Err(broken(place, format!("{} must be an object", written(value))));
         }
-        Ok(Self { place, fields: read(place, value)?, asked: RefCell::default() })
+        let asked = RefCell::new(Vec::with_capacity(32));
+        Ok(Self { place, fields: read(place, value)?, asked })
+    }
+
+    /// The last of that name counts, as in a `jsonb`.
+    fn find(&self, field: &str) -> Option<&'a RawValue> {
+        self.fields.0.iter().rev().find(|(name, _)| name == field).map(|(_, value)| *value)
     }
 
     pub fn get(&self, field: &'static str) -> Option<&'a RawValue> {
         self.asked.borrow_mut().push(field);
-        self.fields.get(field).copied()
+        self.find(field)
     }
 
-    /// Fields that mean nothing and are one letter off one that does, each with that one.
+    /// Fields that mean nothing and are one letter off one that does, each with that one, by name.
     pub fn misspelt(&self) -> Vec<(&str, &'static str)> {
         let asked = self.asked.borrow();
-        let unknown = self.fields.keys().filter(|field| !asked.contains(&field.as_str()));
+        let names = self.fields.0.iter().map(|(name, _)| &**name);
+        let unknown: BTreeSet<_> = names.filter(|name| !asked.contains(name)).collect();
         let near =
             |field: &'static str, other: &str| is_one_edit(field.as_bytes(), other.as_bytes());
         unknown
+            .into_iter()
             .filter_map(|field| {
                 let meant = asked.iter().find(|asked| near(asked, field))?;
-                Some((field.as_str(), *meant))
+                Some((field, *meant))
             })
             .collect()
     }
 
     /// The error of a field whose value breaks a rule.
     pub fn wrong(&self, field: &str, rule: &str) -> Error {
-        match self.fields.get(field) {
+        match self.find(field) {
             Some(value) => broken(self.place, format!("{field} {} {rule}", written(value))),
             None => broken(self.place, format!("{field} {rule}")),
         }

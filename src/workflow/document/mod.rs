@@ -137,7 +137,7 @@ impl Document {
     /// As [`Document::read`].
     pub fn read_new(text: &str, check: Check) -> Result<(Self, Vec<String>)> {
         size::check(text)?;
-        Self::unpack(text, check)
+        Self::unpack(text, check, true)
     }
 
     /// As [`Document::read`], for a document that may be in its canonical form already, which is
@@ -147,15 +147,15 @@ impl Document {
     /// As [`Document::read`].
     pub fn read_canonical(text: &str, check: Check) -> Result<Self> {
         size::check_canonical(text)?;
-        Self::unpack(text, check).map(|(document, _)| document)
+        Self::unpack(text, check, false).map(|(document, _)| document)
     }
 
-    fn unpack(text: &str, check: Check) -> Result<(Self, Vec<String>)> {
+    fn unpack(text: &str, check: Check, lints: bool) -> Result<(Self, Vec<String>)> {
         let value: &RawValue = serde_json::from_str(text)
             .map_err(|error| broken("the workflow", format!("cannot be read: {error}")))?;
-        let mut reader = read::Reader::new(check);
+        let mut reader = read::Reader::new(check, lints);
         let document = reader.document(value)?;
-        Ok((document, reader.lints))
+        Ok((document, reader.lints.unwrap_or_default()))
     }
 
     /// The JSON text of the document in its canonical form: every field with its value or default,

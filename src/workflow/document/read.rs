@@ -30,17 +30,17 @@ const ACTIONS: &[(&str, DeadlineAction)] =
 pub struct Reader<'c> {
     operators: usize,
     check: Check<'c>,
-    /// What looks like a mistake and is none to refuse.
-    pub lints: Vec<String>,
+    /// What looks like a mistake and is none to refuse, if that is asked for.
+    pub lints: Option<Vec<String>>,
 }
 
 /// Lints that one document has at most.
 const MOST_LINTS: usize = 20;
 
 impl<'c> Reader<'c> {
-    /// A reader that asks before each operator whether to go on.
-    pub fn new(check: Check<'c>) -> Self {
-        Self { operators: 0, check, lints: Vec::new() }
+    /// A reader that asks before each operator whether to go on, and notes lints or does not.
+    pub fn new(check: Check<'c>, lints: bool) -> Self {
+        Self { operators: 0, check, lints: lints.then(Vec::new) }
     }
 
     pub fn document(&mut self, value: &RawValue) -> Result<Document> {
@@ -104,10 +104,11 @@ impl<'c> Reader<'c> {
 
     /// Notes fields of an object that was read which nobody asked for and somebody may have meant.
     fn lint(&mut self, fields: &Fields) {
+        let Some(lints) = &mut self.lints else { return };
         for (field, meant) in fields.misspelt() {
-            if self.lints.len() < MOST_LINTS {
+            if lints.len() < MOST_LINTS {
                 let said = format!("has a field \"{}\", which means nothing", cut(field));
-                self.lints.push(format!("{}: {said}; is \"{meant}\" meant?", fields.place));
+                lints.push(format!("{}: {said}; is \"{meant}\" meant?", fields.place));
             }
         }
     }
