@@ -97,7 +97,7 @@ class Run:
             "payload": lambda: upkeep.payload(server, book, sizes["payloads"]),
             "upkeep": lambda: upkeep.create_again(server, book, max(sizes["calls"], 220)),
             "memory": lambda: (memory.calls(server, book, sizes["loops"]), memory.queues(server, book, sizes["queues"])),
-            "workflow": lambda: workflow.steps(server, book, peers, sizes["steps"]),
+            "workflow": lambda: (workflow.steps(server, book, peers, sizes["steps"]), workflow.compiling(server, book, sizes["rounds"])),
             "direct": lambda: direct(server, book, sizes["rounds"]),
             "throughput": lambda: Throughput(server, book, peers, sizes["tasks"], sizes["slow_tasks"]).measure(),
             "curve": lambda: Curve(server, book, peers, sizes["curve_sizes"], sizes["curve_calls"]).measure(),

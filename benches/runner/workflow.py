@@ -1,8 +1,9 @@
-"""Line 9: steps a second of a ten-step chain, here and in DBOS."""
+"""Line 9: steps a second of a ten-step chain, here and in DBOS, and what compiling a document takes."""
 
 import datetime
 import json
 import statistics
+import time
 
 from .book import Book, rate
 from .peers import Peers
@@ -54,6 +55,44 @@ def steps(server: Server, book: Book, peers: Peers, seconds: int) -> None:
         ratio.figure = absolute.figure / statistics.median(theirs)
         ratio.ours = absolute.ours = rate(absolute.figure)
         ratio.other = rate(statistics.median(theirs))
+
+
+def compiling(server: Server, book: Book, rounds: int) -> None:
+    """What the first start of a document takes in a new session beyond a second start, for each of its steps; of that,
+    what Postgres takes to print the stored document, which is read before it is compiled."""
+    larger = book.row(9, "compiling a document of 8,000 steps in a new session, a step", "<=", 10, "us")
+    growth = book.row(9, "the same against one of 500 steps", "<=", 1.5)
+    with book.part("line 9 compiling", larger, growth):
+        taken = {steps: compiled(server, steps, rounds) for steps in (500, 8000)}
+        book.keep(9, "compiling, microseconds a step", taken)
+        larger.figure, growth.figure = taken[8000]["compiled"], taken[8000]["compiled"] / taken[500]["compiled"]
+        larger.ours = growth.ours = f"{taken[8000]['compiled']:.1f} us"
+        larger.note = f"without {taken[8000]['printed']:.1f} us in which Postgres prints it"
+        growth.other = f"{taken[500]['compiled']:.1f} us"
+
+
+def compiled(server: Server, steps: int, rounds: int) -> dict[str, float]:
+    """Microseconds a step; medians of rounds, each in a session of its own that has started another document."""
+    name = f"bench_compile_{steps}"
+    document = chain(steps) | {"name": name, "max_active_runs": 1000}
+    warm = chain(1) | {"name": "bench_warm", "max_active_runs": 1000}
+    with server.connect("ours") as db:
+        for each in (document, warm):
+            db.execute("select absurd.register_workflow(%s::jsonb, 'steps')", [json.dumps(each)])
+    printing = "select length(document::text) from absurd.workflow_definition where workflow_name = %s"
+    starting = "select absurd.start_workflow(%s)"
+    beyond, printed = [], []
+    for _ in range(rounds):
+        with server.connect("ours") as db:
+            db.execute(starting, ["bench_warm"])
+            times = []
+            for call in (starting, starting, printing):
+                began = time.perf_counter()
+                db.execute(call, [name])
+                times.append(time.perf_counter() - began)
+            beyond.append(times[0] - times[1] - times[2])
+            printed.append(times[2])
+    return {"compiled": statistics.median(beyond) / steps * 1e6, "printed": statistics.median(printed) / steps * 1e6}
 
 
 def worked(server: Server, seconds: int) -> float:

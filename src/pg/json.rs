@@ -73,7 +73,10 @@ impl Jsonb {
         // SAFETY: jsonb_out of a jsonb datum; the result is a C string in server encoding.
         unsafe {
             pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::jsonb_out, &[Some(self.0)])
-                .map(|text| text.to_string_lossy().into_owned())
+                .map(|text| match text.to_str() {
+                    Ok(text) => text.to_owned(),
+                    Err(_) => text.to_string_lossy().into_owned(),
+                })
                 .unwrap_or_default()
         }
     }

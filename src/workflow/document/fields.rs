@@ -76,11 +76,23 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 22023 when the value is no object.
     pub fn of(place: &'a str, value: &'a RawValue) -> Result<Self> {
-        if !value.get().starts_with('{') {
+        match value.get().starts_with('{') {
+            true => Self::of_text(place, value.get()),
+            false => Err(broken(place, format!("{} must be an object", written(value)))),
+        }
+    }
+
+    /// As [`Fields::of`], of a text that nobody has looked at.
+    ///
+    /// # Errors
+    /// 22023 when it is no JSON, or no object.
+    pub fn of_text(place: &'a str, text: &'a str) -> Result<Self> {
+        if !text.trim_ascii_start().starts_with('{') {
+            let value: &RawValue = parse(place, text)?;
             return Err(broken(place, format!("{} must be an object", written(value))));
         }
         let asked = RefCell::new(Vec::with_capacity(32));
-        Ok(Self { place, fields: read(place, value)?, asked })
+        Ok(Self { place, fields: parse(place, text)?, asked })
     }
 
     /// The last of that name counts, as in a `jsonb`.
@@ -227,10 +239,12 @@ impl<'a> Fields<'a> {
         field: &'static str,
         choices: &[(&'static str, T)],
     ) -> Result<Choice<T>> {
-        let text = self.text(field).ok().flatten();
         let found = match self.get(field) {
             None => choices.first(),
-            Some(_) => choices.iter().find(|(name, _)| text.as_deref() == Some(name)),
+            Some(value) => {
+                let text: Option<Cow<str>> = serde_json::from_str(value.get()).ok();
+                choices.iter().find(|(name, _)| text.as_deref() == Some(name))
+            }
         };
         if let Some((name, value)) = found {
             return Ok(Choice { name, value: *value });
@@ -298,6 +312,10 @@ pub fn is_null(value: &RawValue) -> bool {
 pub fn read<'a, T: Deserialize<'a>>(place: &str, value: &'a RawValue) -> Result<T> {
     serde_json::from_str(value.get())
         .map_err(|error| broken(place, format!("{} cannot be read: {error}", written(value))))
+}
+
+fn parse<'a, T: Deserialize<'a>>(place: &str, text: &'a str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| broken(place, format!("cannot be read: {error}")))
 }
 
 /// A part of the document for a message: compact where it is short, cut where it is long.

@@ -151,10 +151,8 @@ impl Document {
     }
 
     fn unpack(text: &str, check: Check, lints: bool) -> Result<(Self, Vec<String>)> {
-        let value: &RawValue = serde_json::from_str(text)
-            .map_err(|error| broken("the workflow", format!("cannot be read: {error}")))?;
         let mut reader = read::Reader::new(check, lints);
-        let document = reader.document(value)?;
+        let document = reader.document(text)?;
         Ok((document, reader.lints.unwrap_or_default()))
     }
 

@@ -43,8 +43,8 @@ impl<'c> Reader<'c> {
         Self { operators: 0, check, lints: lints.then(Vec::new) }
     }
 
-    pub fn document(&mut self, value: &RawValue) -> Result<Document> {
-        let fields = Fields::of("the workflow", value)?;
+    pub fn document(&mut self, text: &str) -> Result<Document> {
+        let fields = Fields::of_text("the workflow", text)?;
         let name = fields.required("name")?;
         if !is_name(&name) {
             let rule = "must be lower-case letters, digits and single underscores, a letter first";
@@ -163,8 +163,8 @@ impl<'c> Reader<'c> {
         let mut fields = Fields::of(&unnamed, value)?;
         let task_id = fields.required("task_id")?;
         let path = format!("{path}{}", key.unwrap_or(&task_id));
-        let of = place(&path);
-        fields.place = &of;
+        let named = key.is_none().then(|| place(&path));
+        fields.place = named.as_deref().unwrap_or(&unnamed);
         if key.is_some_and(|key| key != task_id) {
             return Err(fields.wrong("task_id", "must be the key that the task stands under"));
         }
