@@ -1,4 +1,5 @@
--- How many were removed, when the last candidate had ended, and whether rows that were to go stayed.
+-- How many were removed, when the last candidate had ended, and whether rows that were to go have
+-- stayed.
 select count(*)::integer,
        (select max(ended_at) from oldest),
        (select count(*) from gone) > count(*)
