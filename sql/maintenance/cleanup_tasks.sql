@@ -62,14 +62,14 @@ with ended as materialized (
        for update of t skip locked
 ), waits as (
     delete from {w} w using gone where w.task_id = gone.task_id
-    returning 1
+    returning w.task_id
 ), checkpoints as (
     delete from {c} c using gone where c.task_id = gone.task_id
-    returning 1
+    returning c.task_id
 ), runs as (
     delete from {r} r using gone where r.task_id = gone.task_id
-    returning 1
+    returning r.task_id
 ), tasks as (
     delete from {t} t using gone where t.task_id = gone.task_id
-    returning 1
+    returning t.task_id
 )
