@@ -12,7 +12,7 @@ TIERS := lint pure regress isolation binary clients workflows server differentia
 SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help build install uninstall demo demo-stop psql test test-pure test-regress \
+.PHONY: help build sql install uninstall demo demo-stop psql test test-pure test-regress \
 	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
 	test-deep test-storm test-assert test-workflows fuzz lint bench bench-quick setup clean
 
@@ -25,6 +25,9 @@ setup: ## install what a build needs and this machine lacks
 
 build: ## build the library and its SQL for the Postgres of PG_CONFIG
 	@.ci/build $(DIST)
+
+sql: ## write the SQL that the source stands for into sql/
+	@mkdir -p target && .ci/build --sql >target/new.sql && mv target/new.sql sql/$(EXTENSION)--$(VERSION).sql
 
 install: build ## install into the Postgres of PG_CONFIG, below DESTDIR
 	install -d '$(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)' \

@@ -1,5 +1,5 @@
 -- How many were removed, when the last candidate had ended, and whether rows that were to go have
--- stayed: counted by groups, because nothing is known of the sizes that a join would be planned for.
+-- stayed: counted by groups, because a join would be planned for sizes that nobody knows.
 select count(*)::integer,
        (select max(ended_at) from oldest),
        exists (
