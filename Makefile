@@ -89,7 +89,7 @@ test-storm: ## ABSURD_STORM_SECONDS (600) of everything at once, from ABSURD_STO
 	@ABSURD_STORM_SECONDS=$${ABSURD_STORM_SECONDS:-600} .ci/test storm
 
 test-assert: ## isolation, the server tests and the storm on a Postgres built with assertions
-	@PG=$$(. .ci/common && installed_major)-assert .ci/test isolation server storm
+	@.ci/setup test && PG=$$(. .ci/common && installed_major)-assert .ci/test isolation server storm
 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint

@@ -1,13 +1,13 @@
 //! Noticing ends of transactions: what a backend remembers of what it did in one is wrong when
 //! that, or a part of it, is rolled back, and its locks are gone.
 
-use super::ffi::{RegisterSubXactCallback, RegisterXactCallback};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
 
+use super::ffi::{RegisterSubXactCallback, RegisterXactCallback};
 use super::lock;
 
 thread_local! {

@@ -1,10 +1,5 @@
 //! Questions that the catalogue's cache answers, without a statement.
 
-use super::ffi::{
-    LockRelationOid, ReleaseSysCache, SearchSysCache1, check_enable_rls, get_namespace_oid,
-    get_partition_parent, get_rel_name, get_rel_relkind, get_relname_relid,
-    pg_attribute_aclcheck_all, pg_class_aclcheck, pg_get_indexdef_string,
-};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
@@ -12,6 +7,11 @@ use std::ffi::{CStr, CString, c_int};
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::ffi::{
+    LockRelationOid, ReleaseSysCache, SearchSysCache1, check_enable_rls, get_namespace_oid,
+    get_partition_parent, get_rel_name, get_rel_relkind, get_relname_relid,
+    pg_attribute_aclcheck_all, pg_class_aclcheck, pg_get_indexdef_string,
+};
 use super::rights::current_role;
 use super::shape;
 use crate::error::{Error, Result};

@@ -6,9 +6,6 @@
 //! under [`guarded`], which keeps the `ErrorData` itself, and [`raise`] speaks to Postgres
 //! directly.
 
-use super::ffi::{
-    OidInputFunctionCall, ReThrowError, errcode, errdetail, errfinish, errhint, errmsg, errstart,
-};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -18,6 +15,9 @@ use std::ptr::{self, NonNull};
 use cee_scape::{SigJmpBufFields, call_with_sigsetjmp};
 use pgrx::pg_sys;
 
+use super::ffi::{
+    OidInputFunctionCall, ReThrowError, errcode, errdetail, errfinish, errhint, errmsg, errstart,
+};
 use crate::error::{Error, Result, fit};
 
 // pgrx keeps these to itself, or offers them only behind its own catch.

@@ -1,10 +1,11 @@
 //! The extension's settings.
 
-use super::ffi::{MarkGUCPrefixReserved, set_config_option};
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use super::ffi::{MarkGUCPrefixReserved, set_config_option};
 
 static FAKE_NOW: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 

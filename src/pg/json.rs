@@ -4,14 +4,14 @@
 //! as the datum that came in. What the engine does interpret (options, policies) is printed once
 //! and read with serde.
 
-use super::ffi::{
-    DirectFunctionCall1Coll, JsonbIteratorInit, JsonbIteratorNext, ProcessInterrupts, numeric_out,
-    pg_detoast_datum, toast_raw_datum_size,
-};
 use pgrx::pg_sys::Datum;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::ereport::{self, guarded};
+use super::ffi::{
+    DirectFunctionCall1Coll, JsonbIteratorInit, JsonbIteratorNext, ProcessInterrupts, numeric_out,
+    pg_detoast_datum, toast_raw_datum_size,
+};
 use super::jsonb_build;
 use crate::error::{Error, Result};
 use crate::json::MAX_LEVELS;

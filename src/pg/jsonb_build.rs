@@ -4,7 +4,6 @@
 //! workflow's document, and cannot be cancelled meanwhile. Here Postgres's own function writes the
 //! value from a tree whose strings lie in the text and whose arrays have the size that they need.
 
-use super::ffi::JsonbValueToJsonb;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
@@ -16,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::Jsonb;
 use super::ereport::{self, guarded};
+use super::ffi::JsonbValueToJsonb;
 use crate::error::{Error, Result};
 
 /// Makes a `jsonb` of the text of an object or an array. Of two members with one key the last

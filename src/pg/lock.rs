@@ -15,8 +15,6 @@
 //! holds at most [`MOST_NAMES`] of them, since the server's lock table is shared by all: who needs
 //! more takes any name of the queue instead, and meets all of the other side there.
 
-use super::ffi::{GetCurrentTransactionNestLevel, LockAcquire, hash_bytes_extended};
-use super::major;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -24,6 +22,8 @@ use std::ffi::c_int;
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::ffi::{GetCurrentTransactionNestLevel, LockAcquire, hash_bytes_extended};
+use super::major;
 use crate::error::Result;
 
 /// Names of events that a transaction locks one by one.

@@ -5,7 +5,6 @@
 //! declares its relation changed, and Postgres tells every backend so before it runs its next
 //! statement.
 
-use super::ffi::{Async_Notify, CacheInvalidateRelcacheByRelid, CacheRegisterRelcacheCallback};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -13,6 +12,7 @@ use std::ffi::CString;
 use pgrx::{PgTrigger, pg_sys};
 
 use super::ereport::guarded;
+use super::ffi::{Async_Notify, CacheInvalidateRelcacheByRelid, CacheRegisterRelcacheCallback};
 use crate::error::{Error, Result};
 
 /// Answers kept at most; beyond, they are asked for anew.

@@ -10,11 +10,12 @@
 //! statement that was prepared with it, and the one that is called when a statement has been
 //! analysed.
 
-use super::ffi::setup_parse_fixed_parameters;
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys;
+
+use super::ffi::setup_parse_fixed_parameters;
 
 /// The types of a statement's parameters, for its parser.
 pub(super) struct Types(Box<[pg_sys::Oid]>);

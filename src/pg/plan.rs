@@ -4,10 +4,6 @@
 //! relation names, quoted by the queue's name type, are put into the text. Postgres re-plans a kept
 //! plan by itself when DDL touches its tables.
 
-use super::ffi::{
-    MemoryContextMemAllocated, SPI_freeplan, SPI_keepplan, SPI_plan_get_plan_sources,
-    SPI_prepare_params,
-};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
@@ -16,6 +12,10 @@ use std::ptr::NonNull;
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::ffi::{
+    MemoryContextMemAllocated, SPI_freeplan, SPI_keepplan, SPI_plan_get_plan_sources,
+    SPI_prepare_params,
+};
 use super::path::{self, Types};
 use super::planning;
 use super::value::Param;

@@ -10,7 +10,6 @@
 //! others: what runs below them, a user's trigger for one, is planned as its author expects, and so
 //! is a copy of such a statement out of a log.
 
-use super::ffi::standard_planner;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
@@ -18,6 +17,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::pg_sys;
 
 use super::ereport::{guarded, raise};
+use super::ffi::standard_planner;
 
 /// What the text of a statement of the engine starts with, for people who read logs and statistics.
 pub(super) const MARK: &str = "/* absurd */ ";

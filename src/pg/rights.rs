@@ -5,15 +5,15 @@
 //! anything on it: those statements run with the rights of the owner, and with a search path that
 //! no caller chose. So does the DDL of queues, whose tables are the owner's whoever creates them.
 
-use super::ffi::{
-    GetSystemIdentifier, GetUserId, GetUserIdAndSecContext, GetUserNameFromId,
-    SetUserIdAndSecContext, has_privs_of_role, superuser, superuser_arg,
-};
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
 use super::ereport::guarded;
+use super::ffi::{
+    GetSystemIdentifier, GetUserId, GetUserIdAndSecContext, GetUserNameFromId,
+    SetUserIdAndSecContext, has_privs_of_role, superuser, superuser_arg,
+};
 use super::path::setting;
 use super::shape;
 use crate::error::Result;

@@ -1,11 +1,11 @@
 //! What a statement returned.
 
-use super::ffi::SPI_getbinval;
-use super::major;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::ffi::SPI_getbinval;
+use super::major;
 use super::value::Column;
 use crate::error::{Error, Result};
 

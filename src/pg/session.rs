@@ -1,10 +1,5 @@
 //! One call of a SQL function: one reading of the clock, one SPI connection.
 
-use super::ffi::{
-    AcceptInvalidationMessages, GetLatestSnapshot, PopActiveSnapshot, ProcessInterrupts,
-    PushActiveSnapshot, SPI_connect, SPI_datumTransfer, SPI_execute_plan_with_paramlist,
-    SPI_finish, makeParamList,
-};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::marker::PhantomData;
@@ -14,6 +9,11 @@ use pgrx::{Uuid, pg_sys};
 
 use super::direct::Tables;
 use super::ereport::{self, guarded};
+use super::ffi::{
+    AcceptInvalidationMessages, GetLatestSnapshot, PopActiveSnapshot, ProcessInterrupts,
+    PushActiveSnapshot, SPI_connect, SPI_datumTransfer, SPI_execute_plan_with_paramlist,
+    SPI_finish, makeParamList,
+};
 use super::path;
 use super::plan::{self, Scope, Statement};
 use super::row::Rows;

@@ -6,10 +6,6 @@
 //! Postgres says that something of it has changed. The extension's own tables are those that are
 //! its members.
 
-use super::ffi::{
-    CacheRegisterRelcacheCallback, CacheRegisterSyscacheCallback, ReleaseSysCache, SearchSysCache2,
-    get_extension_oid, getExtensionOfObject, superuser_arg,
-};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -19,6 +15,10 @@ use pgrx::pg_sys;
 
 use super::catalog;
 use super::ereport::guarded;
+use super::ffi::{
+    CacheRegisterRelcacheCallback, CacheRegisterSyscacheCallback, ReleaseSysCache, SearchSysCache2,
+    get_extension_oid, getExtensionOfObject, superuser_arg,
+};
 use crate::error::{Error, Result};
 
 /// Names and types of columns.

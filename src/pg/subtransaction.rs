@@ -1,15 +1,15 @@
 //! An attempt whose failure the rest of the call survives.
 
-use super::ffi::{
-    AtEOXact_GUC, BeginInternalSubTransaction, NewGUCNestLevel, ReleaseCurrentSubTransaction,
-    RollbackAndReleaseCurrentSubTransaction,
-};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
 use pgrx::pg_sys;
 
 use super::ereport::{Caught, guarded};
+use super::ffi::{
+    AtEOXact_GUC, BeginInternalSubTransaction, NewGUCNestLevel, ReleaseCurrentSubTransaction,
+    RollbackAndReleaseCurrentSubTransaction,
+};
 use super::{Session, aborts, guc};
 use crate::error::{Error, Result};
 

@@ -1,12 +1,12 @@
 //! Handing out ready runs.
 //!
 //! Nearly always the head of the line can be taken as it is, by short statements: one finds and
-//! locks it, one takes the runs and one sets their tasks running. Runs that a timeout woke are left
-//! to another, which also removes what they waited for.
+//! locks it, one takes the runs and one sets their tasks running. Runs that a timeout woke are
+//! left to another, which also removes what they waited for.
 //!
 //! What cannot be handed out is passed over: a run whose task has ended is closed, one whose task
-//! is gone is removed, one whose task waits for the sweep of its cancellation rule is left to that.
-//! All of it counts towards the claim's budget. When that is spent and the claim has cleared
+//! is gone is removed, one whose task waits for the sweep of its cancellation rule is left to
+//! that. All of it counts towards the claim's budget. When that is spent and the claim has cleared
 //! anything away, it ends with what it has: the next will come upon fewer such rows.
 
 use std::collections::{HashMap, HashSet};
@@ -281,8 +281,8 @@ pub(super) fn is_due(task: Row, from: usize, now: Timestamp) -> Result<bool> {
     Ok(rules.due(enqueued, task.get(from + 8)?, attempts > 1) <= now)
 }
 
-/// When an attempt that begins now runs out of its time, in seconds: a limit that is no number from
-/// 0 to a hundred years, which only a client can have written, is none.
+/// When an attempt that begins now runs out of its time, in seconds: a limit that is no number
+/// from 0 to a hundred years, which only a client can have written, is none.
 pub fn attempt_end(now: Timestamp, timeout: Option<f64>) -> Option<Timestamp> {
     timeout
         .filter(|seconds| (0.0..=3.2e9).contains(seconds))

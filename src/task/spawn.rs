@@ -60,8 +60,8 @@ static BY_KEY_PARTITIONED: Statement = Statement::new(
         for key share of t skip locked",
 );
 
-/// The task that a key stands for, when there is none: it was deleted without its key, or its table
-/// was emptied.
+/// The task that a key stands for, when there is none: it was deleted without its key, or its
+/// table was emptied.
 static STALE: Statement = Statement::new(
     "select i.task_id from {i} i
       where i.idempotency_key = $1

@@ -6,8 +6,7 @@ use super::table::Table;
 use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::value::SqlType;
-use crate::pg::{Timestamp, catalog};
-use crate::pg::{ffi, major};
+use crate::pg::{Timestamp, catalog, ffi, major};
 
 /// An index of a table.
 #[derive(Clone, Copy)]

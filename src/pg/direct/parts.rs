@@ -7,8 +7,7 @@ use pgrx::pg_sys;
 use super::table::{Access, Layout, Table};
 use crate::error::Result;
 use crate::pg::ereport::guarded;
-use crate::pg::ffi;
-use crate::pg::{Session, catalog, shape};
+use crate::pg::{Session, catalog, ffi, shape};
 
 /// Tables with their names, or what tells them apart.
 pub type Parts = Vec<(String, Rc<Table>)>;

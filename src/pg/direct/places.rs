@@ -7,8 +7,7 @@ use pgrx::pg_sys;
 use super::table::{Access, Layout};
 use super::usage::Why;
 use crate::error::Result;
-use crate::pg::major;
-use crate::pg::shape;
+use crate::pg::{major, shape};
 
 /// Where the layout's columns stand in the table, or why it cannot be used directly.
 pub unsafe fn places(

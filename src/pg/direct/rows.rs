@@ -6,10 +6,9 @@ use pgrx::pg_sys;
 
 use super::table::{Table, Writing};
 use crate::error::{Error, Result};
-use crate::pg::Session;
 use crate::pg::ereport::guarded;
 use crate::pg::value::{Column, Param};
-use crate::pg::{ffi, major};
+use crate::pg::{Session, ffi, major};
 
 /// Where a row stands in its table.
 #[derive(Clone, Copy)]

@@ -8,10 +8,9 @@ use pgrx::pg_sys;
 use super::index::{Key, Which, scan_keys};
 use super::table::Table;
 use crate::error::Result;
-use crate::pg::Session;
 use crate::pg::ereport::guarded;
 use crate::pg::session::blocks;
-use crate::pg::{ffi, major};
+use crate::pg::{Session, ffi, major};
 
 /// The most conditions that a search has.
 const KEYS: usize = 3;

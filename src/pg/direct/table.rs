@@ -13,8 +13,7 @@ use crate::error::Result;
 use crate::pg::ereport::guarded;
 use crate::pg::major::Changed;
 use crate::pg::shape::{self, Columns};
-use crate::pg::{Session, catalog, guc};
-use crate::pg::{ffi, major};
+use crate::pg::{Session, catalog, ffi, guc, major};
 
 /// What a direct path knows of a table.
 pub struct Layout {

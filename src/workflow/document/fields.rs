@@ -76,10 +76,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 22023 when the value is no object.
     pub fn of(place: &'a str, value: &'a RawValue) -> Result<Self> {
-        match value.get().starts_with('{') {
-            true => Self::of_text(place, value.get()),
-            false => Err(broken(place, format!("{} must be an object", written(value)))),
-        }
+        Self::of_text(place, value.get())
     }
 
     /// As [`Fields::of`], of a text that nobody has looked at.
