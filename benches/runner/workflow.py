@@ -1,4 +1,5 @@
-"""Line 9: steps a second of a ten-step chain, here and in DBOS, and what compiling a document takes."""
+"""Line 9: steps a second of a ten-step chain, here and in DBOS; what compiling a document takes; what a step costs
+after thousands of others."""
 
 import datetime
 import json
@@ -93,6 +94,50 @@ def compiled(server: Server, steps: int, rounds: int) -> dict[str, float]:
             beyond.append(times[0] - times[1] - times[2])
             printed.append(times[2])
     return {"compiled": statistics.median(beyond) / steps * 1e6, "printed": statistics.median(printed) / steps * 1e6}
+
+
+def late_steps(server: Server, book: Book, rounds: int) -> None:
+    """A step after 7,000 others against one after as many hundreds, claimed and completed in turn in one session, so that
+    what else the machine does meets both."""
+    rows = {form: book.row(9, f"a step of {form} of 8,000 after 7,000 steps, against its start", "<=", 1.2)
+            for form in ("a chain", "a loop", "a parallel loop")}
+    with book.part("line 9 late steps", *rows.values()):
+        for form, row in rows.items():
+            late, early = [], []
+            with server.connect("ours") as db:
+                for queue, past in (("steps_late", 7000), ("steps_early", 0)):
+                    db.execute("select absurd.create_queue(%s)", [queue])
+                    document = eight_thousand(form) | {"name": queue, "version": form.replace(" ", "_")}
+                    db.execute("select absurd.register_workflow(%s::jsonb, %s)", [json.dumps(document), queue])
+                    db.execute("select absurd.start_workflow(%s, %s, '{}', %s)", [queue, document["version"], queue])
+                    for _ in range(past):
+                        step(db, queue)
+                for _ in range(100 * rounds):
+                    late.append(step(db, "steps_late"))
+                    early.append(step(db, "steps_early"))
+                db.execute("select absurd.drop_queue('steps_late'), absurd.drop_queue('steps_early')")
+            book.keep(9, f"seconds of a step, {form}", {"late": statistics.median(late), "early": statistics.median(early)})
+            row.figure = statistics.median(late) / statistics.median(early)
+            row.ours = f"{statistics.median(late) * 1e6:.0f} us"
+            row.other = f"{statistics.median(early) * 1e6:.0f} us"
+
+
+def eight_thousand(form: str) -> dict:
+    """A document whose run takes 8,000 steps."""
+    if form == "a chain":
+        return chain(8000)
+    body = {"task_id": "each", "operator_type": "task", "function": "bench.empty", "dependencies": []}
+    loop = {"task_id": "loop", "operator_type": "foreach", "dependencies": [], "items": "range(8000)",
+            "parallel": form == "a parallel loop", "loop_body": [body]}
+    return {"start_task": "loop", "tasks": {"loop": loop}}
+
+
+def step(db, queue: str) -> float:
+    """Seconds in which a session claims a step and completes it."""
+    began = time.perf_counter()
+    run = db.execute("select run_id from absurd.claim_task(%s, 'worker', 600, 1)", [queue]).fetchone()[0]
+    db.execute("select absurd.complete_run(%s, %s, '1'::jsonb)", [queue, run])
+    return time.perf_counter() - began
 
 
 def worked(server: Server, seconds: int) -> float:

@@ -121,3 +121,31 @@ def test_attempts_that_a_client_wrote_are_stepped_over_once(direct):
         assert direct.execute("select count(*) from absurd.t_written").fetchone() == (OPEN,)
     assert costs[1] < costs[0] / 5, costs
     direct.execute("select absurd.drop_queue('written')")
+
+
+def rows_passed(plan):
+    """The rows that the nodes of an analyzed plan have passed on or dropped, over all their loops."""
+    passed = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+    return passed * plan["Actual Loops"] + sum(map(rows_passed, plan.get("Plans", [])))
+
+
+def test_rows_a_task_are_the_same_for_more_tasks(direct):
+    direct.execute("load 'auto_explain'")
+    direct.execute(
+        """select set_config('auto_explain.' || name, value, false)
+             from (values ('log_min_duration', '0'), ('log_analyze', 'on'), ('log_timing', 'off'),
+                          ('log_nested_statements', 'on'), ('log_format', 'json'), ('log_level', 'notice')) s(name, value)"""
+    )
+    plans = []
+    direct.add_notice_handler(lambda notice: plans.append(json.loads(notice.message_primary.split("plan:\n")[1])))
+    rows = {}
+    for tasks in (100, 3000):
+        direct.execute("select absurd.create_queue('counted')")
+        for _ in range(tasks // 100):
+            some_old_tasks(direct, "counted")
+        plans.clear()
+        gone = direct.execute("select absurd.cleanup_tasks('counted', 0, %s)", (tasks,)).fetchone()
+        rows[tasks] = sum(rows_passed(plan["Plan"]) for plan in plans) / tasks
+        assert gone == (tasks,)
+        direct.execute("select absurd.drop_queue('counted')")
+    assert 0 < rows[3000] <= 1.5 * rows[100], rows
