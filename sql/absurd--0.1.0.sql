@@ -2,7 +2,7 @@
 
 \echo Use "CREATE EXTENSION absurd" to load this file. \quit
 
--- The registry of queues, and what the contract asks to be plain SQL. Runs before the functions.
+-- What must hold before anything is made, and what the contract asks to be plain SQL.
 
 -- Text travels through the library as UTF-8. And whoever owns the schema, or may add to it, could
 -- put functions there that take the calls of everybody.
@@ -55,6 +55,43 @@ begin
     end if;
 end $$;
 
+-- The version of the SQL contract that clients compare with, not the extension's. A plain SQL
+-- function, because tools of the contract replace it.
+create function absurd.get_schema_version() returns text
+    language sql immutable parallel safe
+    as $$ select '0.5.1' $$;
+
+CREATE FUNCTION "event_emission"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'event_emission_wrapper';
+
+CREATE FUNCTION "workflow_definition_deleted"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'workflow_definition_deleted_wrapper';
+
+CREATE FUNCTION "workflow_execution_forget"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'workflow_execution_forget_wrapper';
+
+CREATE FUNCTION "queues_changed"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'queues_changed_wrapper';
+
+CREATE FUNCTION "workflow_run_guard"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'workflow_run_guard_wrapper';
+
+CREATE FUNCTION "workflow_run_record"()
+    RETURNS TRIGGER
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'workflow_run_record_wrapper';
+
+-- The registry of queues.
 create table absurd.queues (
     queue_name          text primary key,
     created_at          timestamptz not null default clock_timestamp(),
@@ -77,37 +114,89 @@ create table absurd.queues (
     notify              boolean not null default false
 );
 
--- Where the ready runs of a queue begin, once looking for them has become costly; see
--- src/task/front.rs. A hint that any backend can find anew, so neither the log nor a dump carries
--- it.
-create unlogged table absurd.queue_front (
-    queue_name       text primary key,
-    looked_at        timestamptz not null,
-    whole_at         timestamptz not null,
-    near_seconds     double precision not null,
-    blocks           bigint not null,
-    seconds          double precision not null,
-    is_calm          boolean not null,
-    is_overdue       boolean not null,
-    sweep_froms      timestamptz[] not null,
-    sweep_nexts      timestamptz[] not null,
-    priorities       smallint[] not null,
-    floors           timestamptz[] not null,
-    froms            timestamptz[] not null,
-    nexts            timestamptz[] not null,
-    weeks            text[] not null,
-    untils           timestamptz[] not null,
-    stray_priorities smallint[] not null,
-    stray_instants   timestamptz[] not null,
-    stray_runs       uuid[] not null
+-- Backends remember which queues want notifications until they are told of a change.
+create trigger queues_changed
+    after update of notify or delete on absurd.queues
+    for each statement execute function absurd.queues_changed();
+revoke execute on function absurd.queues_changed() from public;
+
+-- The queues' own tables are not members of the extension, so a dump carries them; the registry
+-- is a member, and its rows must be asked for.
+select pg_catalog.pg_extension_config_dump('absurd.queues', '');
+
+comment on table absurd.queues is
+    'One row per queue, with its policy. Written by create_queue, set_queue_policy and drop_queue.';
+comment on column absurd.queues.queue_name is 'Name of the queue, 1 to 57 bytes; its tables are t_, r_, c_, e_, w_ and, when partitioned, i_ with this name.';
+comment on column absurd.queues.created_at is 'When the queue was created.';
+comment on column absurd.queues.storage_mode is 'unpartitioned or partitioned.';
+comment on column absurd.queues.default_partition is 'Whether a partitioned queue has default partitions: enabled or disabled.';
+comment on column absurd.queues.partition_lookahead is 'How far ahead of now weekly partitions are made.';
+comment on column absurd.queues.partition_lookback is 'How far back from now weekly partitions are made.';
+comment on column absurd.queues.cleanup_ttl is 'How long ended tasks and emitted events are kept.';
+comment on column absurd.queues.cleanup_limit is 'How many tasks, and how many events, one cleanup removes at most.';
+comment on column absurd.queues.detach_mode is 'Which old partitions may be detached: none or empty.';
+comment on column absurd.queues.detach_min_age is 'How long ago a partition''s week must have ended before it may be detached.';
+comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
+
+-- Where the ready runs of a queue begin, once scanning for them has become costly; see
+-- src/task/front/. A hint that any backend can find anew, so neither the log nor a dump carries it.
+create unlogged table absurd.queue_watermark (
+    queue_name        text primary key,
+    scanned_at        timestamptz not null,
+    fully_scanned_at  timestamptz not null,
+    scan_seconds      double precision not null,
+    full_scan_blocks  bigint not null,
+    full_scan_seconds double precision not null,
+    is_bypassed       boolean not null,
+    is_overdue        boolean not null,
+    sweeps_confirmed  timestamptz[] not null,
+    sweep_candidates  timestamptz[] not null,
+    priorities        smallint[] not null,
+    low_watermarks    timestamptz[] not null,
+    confirmed         timestamptz[] not null,
+    candidates        timestamptz[] not null,
+    weeks             text[] not null,
+    weeks_until       timestamptz[] not null,
+    late_priorities   smallint[] not null,
+    late_due_times    timestamptz[] not null,
+    late_runs         uuid[] not null
 ) with (fillfactor = 10);
 
--- Instants before that front at which runs have been made ready; see src/queue/behind.rs.
-create unlogged table absurd.queue_behind (
+comment on table absurd.queue_watermark is
+    'Where the ready runs of a queue begin, when it has many weeks, or when an old snapshot keeps the index entries of claimed runs in front. Written by claims, about once a second; may be emptied at any time.';
+comment on column absurd.queue_watermark.queue_name is 'Name of the queue.';
+comment on column absurd.queue_watermark.scanned_at is 'When a claim last scanned what may have changed.';
+comment on column absurd.queue_watermark.fully_scanned_at is 'When a claim last scanned everything.';
+comment on column absurd.queue_watermark.scan_seconds is 'Seconds that the scan of what may have changed took; 0 where there were full scans alone.';
+comment on column absurd.queue_watermark.full_scan_blocks is 'Blocks of tables and indexes that the last full scan took.';
+comment on column absurd.queue_watermark.full_scan_seconds is 'Seconds that the last full scan took.';
+comment on column absurd.queue_watermark.is_bypassed is 'Whether scanning costs no more than with any other queue, so that claims do not rely on this row.';
+comment on column absurd.queue_watermark.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
+comment on column absurd.queue_watermark.sweeps_confirmed is 'Of cancellation rules, leases and attempts: the time before which none is overdue.';
+comment on column absurd.queue_watermark.sweep_candidates is 'Of each of these, the time that the next scan may confirm.';
+comment on column absurd.queue_watermark.priorities is 'Priorities in which runs may be ready, highest first.';
+comment on column absurd.queue_watermark.low_watermarks is 'Of each of these, the due time at which claims begin.';
+comment on column absurd.queue_watermark.confirmed is 'Of each, the due time at which the next scan begins: before it are late runs alone.';
+comment on column absurd.queue_watermark.candidates is 'Of each, the due time at which the scan after that will begin.';
+comment on column absurd.queue_watermark.weeks is 'Of each, the tag of the week whose runs come first, in a partitioned queue.';
+comment on column absurd.queue_watermark.weeks_until is 'Of each, the due time from which on runs of other weeks may come first.';
+comment on column absurd.queue_watermark.late_priorities is 'Priorities of late runs: those before the watermarks, whose transaction has not ended or which somebody holds.';
+comment on column absurd.queue_watermark.late_due_times is 'When each of these became due.';
+comment on column absurd.queue_watermark.late_runs is 'Their ids.';
+
+-- Due times before the watermarks of a queue at which runs have been made ready; see
+-- src/queue/behind.rs.
+create unlogged table absurd.queue_late (
     queue_name   text not null,
     available_at timestamptz not null
 );
-create index queue_behind_queue on absurd.queue_behind (queue_name);
+
+create index queue_late_queue on absurd.queue_late (queue_name);
+
+comment on table absurd.queue_late is
+    'Due times of late runs: those made ready before the watermarks of a queue (absurd.queue_watermark) since a claim last scanned; the next scan takes them. May be emptied at any time.';
+comment on column absurd.queue_late.queue_name is 'Name of the queue.';
+comment on column absurd.queue_late.available_at is 'The due time.';
 
 -- Who has which access, for queues that are made later; see src/queue/grants.rs. A role's id, so
 -- that a role made anew under its name inherits nothing, and so that a missing role does not stop a
@@ -121,25 +210,51 @@ create table absurd.queue_access (
         check (access in ('producer', 'worker', 'viewer', 'admin')),
     queue_name text
 );
+
 create unique index queue_access_key
     on absurd.queue_access (role_id, access, (coalesce(queue_name, '')));
 -- Its key is an expression, which a publication of all tables cannot use.
 alter table absurd.queue_access replica identity full;
 
--- The queues' own tables are not members of the extension, so a dump carries them; the registry
--- is a member, and its rows must be asked for.
-select pg_catalog.pg_extension_config_dump('absurd.queues', '');
 select pg_catalog.pg_extension_config_dump('absurd.queue_access', '');
 
--- The version of the SQL contract that clients compare with, not the extension's. A plain SQL
--- function, because tools of the contract replace it.
-create function absurd.get_schema_version() returns text
-    language sql immutable parallel safe
-    as $$ select '0.5.1' $$;
+comment on table absurd.queue_access is
+    'Which roles have been given which access by grant_access(), so that queues made later are theirs too.';
+comment on column absurd.queue_access.role_id is 'Id of the role.';
+comment on column absurd.queue_access.role_name is 'What the role was called then.';
+comment on column absurd.queue_access.system_id is 'The cluster that the id is of.';
+comment on column absurd.queue_access.access is 'producer, worker, viewer or admin.';
+comment on column absurd.queue_access.queue_name is 'Queue, null for every one.';
 
--- Workflow runs and the history of their statuses. The rules live in the triggers of finalize.sql;
--- the checks here are those that a row can answer for itself.
+-- Work that cannot go on now; see src/task/stuck.rs.
+create table absurd.stuck_work (
+    queue     text not null,
+    kind      text not null,
+    id        uuid not null,
+    since     timestamptz not null,
+    attempts  integer not null,
+    error     jsonb not null,
+    next_try  timestamptz not null,
+    -- Empty where the work fails whoever does it.
+    role_name text not null,
+    primary key (queue, kind, id, role_name)
+);
 
+create index stuck_work_next on absurd.stuck_work (queue, next_try);
+
+comment on table absurd.stuck_work is
+    'Work that came due and failed: set aside so that everything else goes on, and tried again by claims and advance_timers at next_try. A row vanishes when the work succeeds or is gone. Deleting one has it tried at once. Written by the engine alone.';
+comment on column absurd.stuck_work.queue is 'Name of the queue whose claims would do the work.';
+comment on column absurd.stuck_work.kind is 'workflow: a tree of workflow runs that has a due timer or a stimulus; lease, attempt: a run whose lease, or whose attempt''s time, has ended; cancellation: a task whose cancellation rule has come due; run: a run of an ended task, or of none; claim: a ready run that cannot be handed out.';
+comment on column absurd.stuck_work.id is 'Of a workflow the root''s workflow_run_id, of a cancellation the task_id, else the run_id.';
+comment on column absurd.stuck_work.since is 'When the work failed first.';
+comment on column absurd.stuck_work.attempts is 'How often it has failed.';
+comment on column absurd.stuck_work.error is 'The last failure: sqlstate, message and, where there are any, detail and hint.';
+comment on column absurd.stuck_work.next_try is 'When it will be tried again: 1 second after the first failure, then twice as long each time, up to an hour.';
+comment on column absurd.stuck_work.role_name is 'The role that was denied the work, for which alone it is set aside; empty for every role.';
+
+-- Workflow runs as clients track them. The checks here are those that a row can answer for itself;
+-- which status may follow which is the business of the trigger workflow_run_guard.
 create table absurd.workflow_run (
     workflow_run_id  uuid primary key default gen_random_uuid(),
     workflow_name    text not null
@@ -159,8 +274,7 @@ create table absurd.workflow_run (
     created_by       text,
     tags             jsonb
         constraint workflow_run_tags_check check (jsonb_typeof(tags) = 'object'),
-    result           jsonb
-        constraint workflow_run_result_check check (result is null or status = 'completed'),
+    result           jsonb,
     error            jsonb
         constraint workflow_run_error_check
         check (error is null or status in ('failed', 'cancelled')),
@@ -170,7 +284,13 @@ create table absurd.workflow_run (
     task_count       integer
         constraint workflow_run_task_count_check check (task_count >= 0),
     created_at       timestamptz not null,
-    updated_at       timestamptz
+    updated_at       timestamptz,
+    root_run_id      uuid,
+    parent_run_id    uuid,
+    parent_step      text,
+    -- A run that a document ended keeps its result, whatever status it was ended with.
+    constraint workflow_run_result_check
+        check (result is null or status = 'completed' or root_run_id is not null)
 );
 
 create index workflow_run_newest on absurd.workflow_run (created_at desc, workflow_run_id desc);
@@ -179,6 +299,45 @@ create index workflow_run_by_name
 create index workflow_run_open
     on absurd.workflow_run (created_at desc, workflow_run_id desc)
     where status in ('pending', 'running');
+create index workflow_run_children on absurd.workflow_run (parent_run_id)
+    where parent_run_id is not null;
+
+create trigger workflow_run_guard
+    before insert or update on absurd.workflow_run
+    for each row execute function absurd.workflow_run_guard();
+create trigger workflow_run_record
+    after update of status on absurd.workflow_run
+    for each row when (old.status is distinct from new.status)
+    execute function absurd.workflow_run_record();
+-- The history is written by the extension's owner: who may move a run cannot forge its past.
+alter function absurd.workflow_run_record() security definer;
+alter function absurd.workflow_run_record() set search_path = pg_catalog, pg_temp;
+revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record() from public;
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_run', '');
+
+comment on table absurd.workflow_run is
+    'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
+comment on column absurd.workflow_run.workflow_run_id is 'Id of the run; never changes.';
+comment on column absurd.workflow_run.workflow_name is 'Name of the workflow: ^[a-z][a-z0-9_]*$ without "__" and without a trailing "_"; never changes.';
+comment on column absurd.workflow_run.workflow_version is 'Version of the workflow: ^[a-zA-Z0-9._-]+$ without "__" and without a trailing "_"; never changes.';
+comment on column absurd.workflow_run.workflow_hash is 'Hash of the workflow''s definition, any text that is not blank.';
+comment on column absurd.workflow_run.status is 'pending -> running | failed | cancelled; running -> completed | failed | cancelled; those three are final.';
+comment on column absurd.workflow_run.absurd_run_id is 'Run of the task at the root of the workflow run, when there is one.';
+comment on column absurd.workflow_run.absurd_queue is 'Queue that the workflow run works with.';
+comment on column absurd.workflow_run.inputs is 'What the workflow run was started with.';
+comment on column absurd.workflow_run.created_by is 'Who or what created the run.';
+comment on column absurd.workflow_run.tags is 'Object of tags to find the run by.';
+comment on column absurd.workflow_run.result is 'What a completed run has come to.';
+comment on column absurd.workflow_run.error is 'Why a run failed or was cancelled.';
+comment on column absurd.workflow_run.started_at is 'When the run started; filled in when an UPDATE sets it running.';
+comment on column absurd.workflow_run.completed_at is 'When the run ended, never before started_at; filled in when an UPDATE sets a final status.';
+comment on column absurd.workflow_run.task_count is 'Number of tasks as its client counts them, not negative.';
+comment on column absurd.workflow_run.created_at is 'When the run was created.';
+comment on column absurd.workflow_run.updated_at is 'When the row was last updated; null until then.';
+comment on column absurd.workflow_run.root_run_id is 'Of a run that the database executes: the run at the root of its tree, itself when it is no child; null for other runs. Never changes.';
+comment on column absurd.workflow_run.parent_run_id is 'Of a child run: the run whose step started it. Never changes.';
+comment on column absurd.workflow_run.parent_step is 'Of a child run: the path of the step that started it.';
 
 -- A status never comes back, so the status reached is a key, and no sequence is needed.
 create table absurd.workflow_transition (
@@ -191,26 +350,16 @@ create table absurd.workflow_transition (
     primary key (workflow_run_id, number)
 );
 
-select pg_catalog.pg_extension_config_dump('absurd.workflow_run', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_transition', '');
 
--- Workflow documents that the database executes: the documents, and what is stored of the runs.
---
--- Only what a client could get wrong is checked by the tables: what the engine alone writes is not,
--- since Postgres would read each check anew with every statement. What a run consists of hangs on
--- its id without foreign keys: a check per row would cost more than the row. A trigger on
--- workflow_execution removes it with the run.
-
-alter table absurd.workflow_run
-    add column root_run_id   uuid,
-    add column parent_run_id uuid,
-    add column parent_step   text,
-    drop constraint workflow_run_result_check,
-    -- A run that a document ended keeps its result, whatever status it was ended with.
-    add constraint workflow_run_result_check
-        check (result is null or status = 'completed' or root_run_id is not null);
-create index workflow_run_children on absurd.workflow_run (parent_run_id)
-    where parent_run_id is not null;
+comment on table absurd.workflow_transition is
+    'Every change of a workflow run''s status. Written by the engine alone; read it with workflow_run_history().';
+comment on column absurd.workflow_transition.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_transition.to_status is 'Status that it went to.';
+comment on column absurd.workflow_transition.from_status is 'Status that it came from.';
+comment on column absurd.workflow_transition.changed_at is 'When the status changed.';
+comment on column absurd.workflow_transition.changed_by is 'Role that changed it.';
+comment on column absurd.workflow_transition.number is 'Which change of the run it is, from 1.';
 
 create table absurd.workflow_definition (
     workflow_name    text not null
@@ -227,9 +376,37 @@ create table absurd.workflow_definition (
     registered_by    text not null,
     primary key (workflow_name, workflow_version)
 );
+
 create index workflow_definition_latest
     on absurd.workflow_definition (workflow_name, registration desc);
 
+create trigger workflow_definition_deleted
+    after delete on absurd.workflow_definition
+    for each row execute function absurd.workflow_definition_deleted();
+-- Who deletes a definition need not see the runs that it would leave without one.
+alter function absurd.workflow_definition_deleted() security definer;
+alter function absurd.workflow_definition_deleted() set search_path = pg_catalog, pg_temp;
+revoke execute on function absurd.workflow_definition_deleted() from public;
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_definition', '');
+
+comment on table absurd.workflow_definition is
+    'Registered workflow documents. Written by register_workflow(); a row never changes but for its queue.';
+comment on column absurd.workflow_definition.workflow_name is 'Name of the workflow.';
+comment on column absurd.workflow_definition.workflow_version is 'Version of the workflow.';
+comment on column absurd.workflow_definition.registration is 'Place in the order of registrations; the greatest of a name is its latest version.';
+comment on column absurd.workflow_definition.workflow_hash is 'SHA-256 of the canonical document, in hexadecimal.';
+comment on column absurd.workflow_definition.document is 'The document in its canonical form: defaults filled in, unknown fields dropped.';
+comment on column absurd.workflow_definition.queue_name is 'Queue that runs work with unless they name another.';
+comment on column absurd.workflow_definition.registered_at is 'When it was registered.';
+comment on column absurd.workflow_definition.registered_by is 'Role that registered it.';
+
+-- Runs of workflow documents that the database executes.
+--
+-- Only what a client could get wrong is checked by the tables: what the engine alone writes is not,
+-- since Postgres would read each check anew with every statement. What a run consists of
+-- (workflow_scope, workflow_step, ...) hangs on its id without foreign keys: a check per row would
+-- cost more than the row. A trigger removes it with the run.
 create table absurd.workflow_execution (
     -- Checked when the transaction ends: the two rows are written with different rights.
     workflow_run_id  uuid primary key references absurd.workflow_run on delete cascade
@@ -255,6 +432,7 @@ create table absurd.workflow_execution (
     parent_place     integer[],
     paused_at        timestamptz
 ) with (fillfactor = 50);
+
 create index workflow_execution_tree on absurd.workflow_execution (root_run_id);
 create index workflow_execution_step
     on absurd.workflow_execution (parent_run_id, parent_scope, parent_node)
@@ -265,6 +443,40 @@ create index workflow_execution_open
 create unique index workflow_execution_key
     on absurd.workflow_execution (workflow_name, idempotency_key)
     where idempotency_key is not null;
+
+create trigger workflow_execution_forget
+    after delete on absurd.workflow_execution
+    for each row execute function absurd.workflow_execution_forget();
+-- Who may delete a run removes all of it.
+alter function absurd.workflow_execution_forget() security definer;
+alter function absurd.workflow_execution_forget() set search_path = pg_catalog, pg_temp;
+revoke execute on function absurd.workflow_execution_forget() from public;
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_execution', '');
+
+comment on table absurd.workflow_execution is
+    'One row per workflow run that the database executes. The row of a root run is the lock of its tree. Written by the engine alone.';
+comment on column absurd.workflow_execution.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_execution.root_run_id is 'Run at the root of the tree, itself for a root.';
+comment on column absurd.workflow_execution.parent_run_id is 'Run whose step started this one, null for a root.';
+comment on column absurd.workflow_execution.parent_scope is 'Scope instance of that step.';
+comment on column absurd.workflow_execution.parent_node is 'Node of that step.';
+comment on column absurd.workflow_execution.parent_branch is 'Name that the child has in that step.';
+comment on column absurd.workflow_execution.depth is 'Runs between this one and the root.';
+comment on column absurd.workflow_execution.workflow_name is 'Name of the workflow.';
+comment on column absurd.workflow_execution.workflow_version is 'Version that the run started with and keeps.';
+comment on column absurd.workflow_execution.workflow_hash is 'SHA-256 of the document that it executes.';
+comment on column absurd.workflow_execution.queue_name is 'Queue of its tasks and events.';
+comment on column absurd.workflow_execution.status is 'As in absurd.workflow_run.';
+comment on column absurd.workflow_execution.transitions is 'Of a root: the transitions of its tree so far.';
+comment on column absurd.workflow_execution.next_scope is 'Number that the next scope instance gets.';
+comment on column absurd.workflow_execution.idempotency_key is 'Key that start_workflow finds the run by, unique in its workflow.';
+comment on column absurd.workflow_execution.bounded is 'Whether the run waits its turn under max_active_runs.';
+comment on column absurd.workflow_execution.started_at is 'When the run started.';
+comment on column absurd.workflow_execution.result is 'Result of a run that a terminate step ended with another status than completed.';
+comment on column absurd.workflow_execution.retries is 'How often retry_workflow_run() has started it again; null for never.';
+comment on column absurd.workflow_execution.paused_at is 'Of a root, since when pause_workflow_run() holds its tree up.';
+comment on column absurd.workflow_execution.parent_place is 'Of a child whose parent was retried, the place of the step that takes it up again.';
 
 create table absurd.workflow_scope (
     workflow_run_id  uuid not null,
@@ -284,9 +496,30 @@ create table absurd.workflow_scope (
     error            jsonb,
     primary key (workflow_run_id, scope)
 ) with (fillfactor = 70);
+
 create unique index workflow_scope_inner
     on absurd.workflow_scope (workflow_run_id, parent_scope, parent_node, ordinal)
     where parent_scope is not null;
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_scope', '');
+
+comment on table absurd.workflow_scope is
+    'Scope instances of executed runs: the root, branches and iterations. Written by the engine alone.';
+comment on column absurd.workflow_scope.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_scope.scope is 'Number of the instance in its run; the root''s is 0.';
+comment on column absurd.workflow_scope.definition_scope is 'Number of the scope in the compiled document.';
+comment on column absurd.workflow_scope.parent_scope is 'Instance that the container is in.';
+comment on column absurd.workflow_scope.parent_node is 'Node of the container.';
+comment on column absurd.workflow_scope.ordinal is 'Which branch, in the order of names, or iteration it is, from 0.';
+comment on column absurd.workflow_scope.chain is 'Enclosing instances, the root first.';
+comment on column absurd.workflow_scope.context is 'Instance that result keys written here go to.';
+comment on column absurd.workflow_scope.path is 'What stands before the names of its steps in their paths.';
+comment on column absurd.workflow_scope.phase is 'waiting, open, finished, or the state that steps which had not started were given when it was closed: skipped or upstream_failed.';
+comment on column absurd.workflow_scope.open is 'Steps that have not ended.';
+comment on column absurd.workflow_scope.failed_sinks is 'Last steps that failed.';
+comment on column absurd.workflow_scope.item is 'Item of an iteration of a foreach.';
+comment on column absurd.workflow_scope.result is 'Result of an instance that has ended.';
+comment on column absurd.workflow_scope.error is 'Error of an instance that has failed.';
 
 create table absurd.workflow_step (
     workflow_run_id   uuid not null,
@@ -314,8 +547,37 @@ create table absurd.workflow_step (
     finished          bigint,
     primary key (workflow_run_id, scope, node)
 ) with (fillfactor = 70);
+
 -- No index mentions the state, so that a step ends within its page.
 create index workflow_step_task on absurd.workflow_step (task_id) where task_id is not null;
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_step', '');
+
+comment on table absurd.workflow_step is
+    'Steps of executed runs that something has happened to; workflow_run_steps() shows the others too. Written by the engine alone.';
+comment on column absurd.workflow_step.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_step.scope is 'Scope instance that the step is in.';
+comment on column absurd.workflow_step.node is 'Number of the node in the compiled document.';
+comment on column absurd.workflow_step.state is 'pending, running, completed, failed, skipped, upstream_failed or cancelled.';
+comment on column absurd.workflow_step.dependencies is 'Dependencies that have completed, failed and been skipped.';
+comment on column absurd.workflow_step.routers is 'Routers that selected the step, failed, and did not select it.';
+comment on column absurd.workflow_step.inputs is 'Inputs of a join that have completed, failed and been skipped.';
+comment on column absurd.workflow_step.referrers is 'Steps that have ended of those that name this one as their handler.';
+comment on column absurd.workflow_step.trigger_node is 'Node whose end triggered a handler.';
+comment on column absurd.workflow_step.trigger_succeeded is 'Whether that node completed.';
+comment on column absurd.workflow_step.selected is 'Node that a router selected.';
+comment on column absurd.workflow_step.open is 'Branches, iterations or child runs that have not ended.';
+comment on column absurd.workflow_step.iterations is 'Iterations known of a loop.';
+comment on column absurd.workflow_step.first_failed is 'First branch or iteration that failed.';
+comment on column absurd.workflow_step.task_id is 'Queue task that works the step.';
+comment on column absurd.workflow_step.attempts is 'Attempts that the task has made.';
+comment on column absurd.workflow_step.event_name is 'Event that the step waits for.';
+comment on column absurd.workflow_step.result is 'Result of a completed step.';
+comment on column absurd.workflow_step.error is 'Error of a failed step.';
+comment on column absurd.workflow_step.started_at is 'When the step started.';
+comment on column absurd.workflow_step.finished_at is 'When the step ended.';
+comment on column absurd.workflow_step.started is 'Place of its start in the order of all that happens in the tree.';
+comment on column absurd.workflow_step.finished is 'Place of its end in that order.';
 
 create table absurd.workflow_value (
     workflow_run_id uuid not null,
@@ -325,6 +587,39 @@ create table absurd.workflow_value (
     source_node     integer not null,
     primary key (workflow_run_id, context, key)
 );
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_value', '');
+
+comment on table absurd.workflow_value is
+    'Result keys of executed runs, each with the step whose result it names. Written by the engine alone.';
+comment on column absurd.workflow_value.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_value.context is 'Scope instance in which the key was written.';
+comment on column absurd.workflow_value.key is 'The result key.';
+comment on column absurd.workflow_value.source_scope is 'Scope instance of the step.';
+comment on column absurd.workflow_value.source_node is 'Node of the step.';
+
+create table absurd.workflow_items (
+    workflow_run_id uuid not null,
+    scope           integer not null,
+    node            integer not null,
+    first           integer not null,
+    count           integer not null,
+    -- JSON that is read once, a piece at a time: as jsonb a million items would take a second to
+    -- store.
+    items           text not null,
+    primary key (workflow_run_id, scope, node, first)
+);
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_items', '');
+
+comment on table absurd.workflow_items is
+    'Items of foreach steps that have no iterations yet: a loop of more than 1,000 is begun in pieces. Written by the engine alone.';
+comment on column absurd.workflow_items.workflow_run_id is 'The run.';
+comment on column absurd.workflow_items.scope is 'Scope instance of the loop''s step.';
+comment on column absurd.workflow_items.node is 'Node of the loop''s step.';
+comment on column absurd.workflow_items.first is 'Index of the first of these items.';
+comment on column absurd.workflow_items.count is 'How many they are.';
+comment on column absurd.workflow_items.items is 'The items, a JSON array; deleted when their iterations are made.';
 
 create table absurd.workflow_kept (
     workflow_run_id uuid not null,
@@ -343,6 +638,24 @@ create table absurd.workflow_kept (
     primary key (workflow_run_id, place)
 );
 
+select pg_catalog.pg_extension_config_dump('absurd.workflow_kept', '');
+
+comment on table absurd.workflow_kept is
+    'How steps of executed runs ended before the run was retried: they end so again when their turn comes. Written by the engine alone.';
+comment on column absurd.workflow_kept.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_kept.place is 'Where the step stands: of each container around it node and ordinal, then its node.';
+comment on column absurd.workflow_kept.state is 'State that the step had, or running for a loop whose items are kept.';
+comment on column absurd.workflow_kept.selected is 'Node that a router selected.';
+comment on column absurd.workflow_kept.task_id is 'Queue task that worked the step.';
+comment on column absurd.workflow_kept.attempts is 'Attempts that the task made.';
+comment on column absurd.workflow_kept.result is 'Result of the step, or the items of the loop.';
+comment on column absurd.workflow_kept.error is 'Error of the step.';
+comment on column absurd.workflow_kept.started_at is 'When the step started.';
+comment on column absurd.workflow_kept.finished_at is 'When the step ended.';
+comment on column absurd.workflow_kept.ended is 'Its place in the order of ends; 0 for what skip_step() gave.';
+comment on column absurd.workflow_kept.is_entered is 'Whether it is a container that was ended from outside: what is inside it ends as it did before.';
+comment on column absurd.workflow_kept.is_given is 'Whether skip_step() gave the result.';
+
 create table absurd.workflow_timer (
     workflow_run_id uuid not null,
     scope           integer not null,
@@ -353,8 +666,21 @@ create table absurd.workflow_timer (
     due_at          timestamptz not null,
     primary key (workflow_run_id, scope, node)
 );
+
 create index workflow_timer_due on absurd.workflow_timer (queue_name, due_at);
 create index workflow_timer_root on absurd.workflow_timer (root_run_id, due_at);
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_timer', '');
+
+comment on table absurd.workflow_timer is
+    'Instants that executed runs and their steps wait for. Written by the engine alone.';
+comment on column absurd.workflow_timer.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_timer.scope is 'Scope instance of the step, -1 for the run itself.';
+comment on column absurd.workflow_timer.node is 'Node of the step, -1 for the run itself.';
+comment on column absurd.workflow_timer.root_run_id is 'Root of the run''s tree.';
+comment on column absurd.workflow_timer.queue_name is 'Queue whose claims fire the timer.';
+comment on column absurd.workflow_timer.kind is 'wake, timeout, deadline, or admit: look again whether a waiting run may start.';
+comment on column absurd.workflow_timer.due_at is 'When the timer fires.';
 
 create table absurd.workflow_wait (
     workflow_run_id uuid not null,
@@ -365,7 +691,19 @@ create table absurd.workflow_wait (
     event_name      text not null,
     primary key (workflow_run_id, scope, node)
 );
+
 create index workflow_wait_event on absurd.workflow_wait (queue_name, event_name);
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_wait', '');
+
+comment on table absurd.workflow_wait is
+    'Steps of executed runs that wait for an event. Written by the engine alone.';
+comment on column absurd.workflow_wait.workflow_run_id is 'The workflow run.';
+comment on column absurd.workflow_wait.scope is 'Scope instance of the step.';
+comment on column absurd.workflow_wait.node is 'Node of the step.';
+comment on column absurd.workflow_wait.root_run_id is 'Root of the run''s tree.';
+comment on column absurd.workflow_wait.queue_name is 'Queue of the event.';
+comment on column absurd.workflow_wait.event_name is 'Name of the event.';
 
 create table absurd.workflow_stimulus (
     stimulus_id     uuid primary key,
@@ -379,9 +717,25 @@ create table absurd.workflow_stimulus (
     node            integer,
     payload         jsonb
 );
+
 create index workflow_stimulus_root
     on absurd.workflow_stimulus (root_run_id, arrived_at, stimulus_id);
 create index workflow_stimulus_queue on absurd.workflow_stimulus (queue_name, arrived_at);
+
+select pg_catalog.pg_extension_config_dump('absurd.workflow_stimulus', '');
+
+comment on table absurd.workflow_stimulus is
+    'What has happened to executed runs while others were at work on them, taken up by who next holds the tree. Written by the engine alone.';
+comment on column absurd.workflow_stimulus.stimulus_id is 'Id of the stimulus.';
+comment on column absurd.workflow_stimulus.arrived_at is 'When it arrived, by the wall clock: the order in which stimuli are taken up.';
+comment on column absurd.workflow_stimulus.happened_at is 'When it happened, by absurd.current_time(); of an attempt whose lease or time has ended, that instant. Timers that were due by then fire before it.';
+comment on column absurd.workflow_stimulus.workflow_run_id is 'Workflow run that it concerns.';
+comment on column absurd.workflow_stimulus.root_run_id is 'Root of the run''s tree.';
+comment on column absurd.workflow_stimulus.queue_name is 'Queue whose claims take it up.';
+comment on column absurd.workflow_stimulus.kind is 'task, attempt, event, look, emit, continue or admit.';
+comment on column absurd.workflow_stimulus.scope is 'Scope instance of the step that it concerns.';
+comment on column absurd.workflow_stimulus.node is 'Node of that step.';
+comment on column absurd.workflow_stimulus.payload is 'What more there is to know of it.';
 
 create table absurd.workflow_breaker (
     workflow_name text not null,
@@ -395,6 +749,19 @@ create table absurd.workflow_breaker (
     primary key (workflow_name, step_name)
 );
 
+select pg_catalog.pg_extension_config_dump('absurd.workflow_breaker', '');
+
+comment on table absurd.workflow_breaker is
+    'Circuit breakers that have counted something, one per workflow name and step. Written by the engine alone.';
+comment on column absurd.workflow_breaker.workflow_name is 'Name of the workflow; all its versions share the breaker.';
+comment on column absurd.workflow_breaker.step_name is 'Name of the step.';
+comment on column absurd.workflow_breaker.failures is 'Consecutive counted failures while the breaker is closed.';
+comment on column absurd.workflow_breaker.successes is 'Consecutive successes since isolation ended.';
+comment on column absurd.workflow_breaker.open_until is 'When isolation ends or ended; null for a closed breaker.';
+comment on column absurd.workflow_breaker.probing_run is 'Run whose attempt tries whether it works again.';
+comment on column absurd.workflow_breaker.probing_scope is 'Scope instance of the step that tries.';
+comment on column absurd.workflow_breaker.probing_node is 'Node of the step that tries.';
+
 create table absurd.workflow_schedule (
     workflow_name    text primary key,
     workflow_version text not null,
@@ -404,70 +771,21 @@ create table absurd.workflow_schedule (
     last_trigger     timestamptz,
     next_trigger     timestamptz
 );
+
 create index workflow_schedule_due on absurd.workflow_schedule (next_trigger)
     where not is_paused;
 
-select pg_catalog.pg_extension_config_dump('absurd.workflow_definition', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_execution', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_scope', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_step', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_value', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_kept', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_timer', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_wait', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_stimulus', '');
-select pg_catalog.pg_extension_config_dump('absurd.workflow_breaker', '');
 select pg_catalog.pg_extension_config_dump('absurd.workflow_schedule', '');
 
--- What is put off: work that cannot go on now, see src/task/stuck.rs, and the items of large loops.
-
-create table absurd.stuck_work (
-    queue     text not null,
-    kind      text not null,
-    id        uuid not null,
-    since     timestamptz not null,
-    attempts  integer not null,
-    error     jsonb not null,
-    next_try  timestamptz not null,
-    -- Empty where the work fails whoever does it.
-    role_name text not null,
-    primary key (queue, kind, id, role_name)
-);
-create index stuck_work_next on absurd.stuck_work (queue, next_try);
-
-comment on table absurd.stuck_work is
-    'Work that came due and failed: set aside so that everything else goes on, and tried again by claims and advance_timers at next_try. A row vanishes when the work succeeds or is gone. Deleting one has it tried at once. Written by the engine alone.';
-comment on column absurd.stuck_work.queue is 'Name of the queue whose claims would do the work.';
-comment on column absurd.stuck_work.kind is 'workflow: a tree of workflow runs that has a due timer or a stimulus; lease, attempt: a run whose lease, or whose attempt''s time, has ended; cancellation: a task whose cancellation rule has come due; run: a run of an ended task, or of none; claim: a ready run that cannot be handed out.';
-comment on column absurd.stuck_work.id is 'Of a workflow the root''s workflow_run_id, of a cancellation the task_id, else the run_id.';
-comment on column absurd.stuck_work.since is 'When the work failed first.';
-comment on column absurd.stuck_work.attempts is 'How often it has failed.';
-comment on column absurd.stuck_work.error is 'The last failure: sqlstate, message and, where there are any, detail and hint.';
-comment on column absurd.stuck_work.next_try is 'When it will be tried again: 1 second after the first failure, then twice as long each time, up to an hour.';
-comment on column absurd.stuck_work.role_name is 'The role that was denied the work, for which alone it is set aside; empty for every role.';
-
-create table absurd.workflow_items (
-    workflow_run_id uuid not null,
-    scope           integer not null,
-    node            integer not null,
-    first           integer not null,
-    count           integer not null,
-    -- JSON that is read once, a piece at a time: as jsonb a million items would take a second to
-    -- store.
-    items           text not null,
-    primary key (workflow_run_id, scope, node, first)
-);
-
-comment on table absurd.workflow_items is
-    'Items of foreach steps that have no iterations yet: a loop of more than 1,000 is begun in pieces. Written by the engine alone.';
-comment on column absurd.workflow_items.workflow_run_id is 'The run.';
-comment on column absurd.workflow_items.scope is 'Scope instance of the loop''s step.';
-comment on column absurd.workflow_items.node is 'Node of the loop''s step.';
-comment on column absurd.workflow_items.first is 'Index of the first of these items.';
-comment on column absurd.workflow_items.count is 'How many they are.';
-comment on column absurd.workflow_items.items is 'The items, a JSON array; deleted when their iterations are made.';
-
-select pg_catalog.pg_extension_config_dump('absurd.workflow_items', '');
+comment on table absurd.workflow_schedule is
+    'One row per registered workflow: its schedule. Its lock keeps decisions about max_active_runs apart. Written by register_workflow, pause_workflow, resume_workflow and run_schedules.';
+comment on column absurd.workflow_schedule.workflow_name is 'Name of the workflow.';
+comment on column absurd.workflow_schedule.workflow_version is 'Version registered last, whose schedule counts.';
+comment on column absurd.workflow_schedule.queue_name is 'Queue of scheduled runs; without one there are none.';
+comment on column absurd.workflow_schedule.is_paused is 'Whether the schedule stands still.';
+comment on column absurd.workflow_schedule.since is 'When it was registered or last resumed.';
+comment on column absurd.workflow_schedule.last_trigger is 'Last trigger that was dealt with.';
+comment on column absurd.workflow_schedule.next_trigger is 'Next trigger, null for none.';
 
 CREATE FUNCTION "adopt_queue"(
     "p_queue_name" TEXT
@@ -665,11 +983,6 @@ CREATE FUNCTION "emit_event"(
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'emit_event_wrapper';
 
-CREATE FUNCTION "event_emission"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'event_emission_wrapper';
-
 CREATE FUNCTION "add_workflow_items"(
     "workflow_run_id" uuid,
     "p_path" TEXT,
@@ -684,6 +997,13 @@ CREATE FUNCTION "advance_timers"(
 ) RETURNS INT
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'advance_timers_wrapper';
+
+CREATE FUNCTION "canonical_document"(
+    "definition" jsonb
+) RETURNS TEXT
+IMMUTABLE PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'canonical_document_wrapper';
 
 CREATE FUNCTION "delete_workflow"(
     "name" TEXT,
@@ -785,16 +1105,6 @@ CREATE FUNCTION "start_workflow"(
 ) RETURNS uuid
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'start_workflow_wrapper';
-
-CREATE FUNCTION "workflow_definition_deleted"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'workflow_definition_deleted_wrapper';
-
-CREATE FUNCTION "workflow_execution_forget"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'workflow_execution_forget_wrapper';
 
 CREATE FUNCTION "list_event_waits"(
     "p_event_name" TEXT DEFAULT NULL,
@@ -964,11 +1274,6 @@ CREATE FUNCTION "list_queues"() RETURNS TABLE (
 STRICT
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'list_queues_wrapper';
-
-CREATE FUNCTION "queues_changed"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'queues_changed_wrapper';
 
 CREATE FUNCTION "set_queue_policy"(
     "p_queue_name" TEXT,
@@ -1190,7 +1495,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'create_workflow_run_wrapper';
 
 -- requires:
---   workflow_tables
+--   workflow_run
 CREATE FUNCTION "get_workflow_run"(
     "workflow_run_id" uuid
 ) RETURNS absurd.workflow_run
@@ -1199,7 +1504,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'get_workflow_run_wrapper';
 
 -- requires:
---   workflow_tables
+--   workflow_run
 CREATE FUNCTION "list_workflow_runs"(
     "workflow_name" TEXT DEFAULT NULL,
     "workflow_version" TEXT DEFAULT NULL,
@@ -1238,11 +1543,6 @@ CREATE FUNCTION "update_workflow_run_status"(
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'update_workflow_run_status_wrapper';
 
-CREATE FUNCTION "workflow_run_guard"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'workflow_run_guard_wrapper';
-
 CREATE FUNCTION "workflow_run_history"(
     "workflow_run_id" uuid
 ) RETURNS TABLE (
@@ -1270,11 +1570,6 @@ CREATE FUNCTION "workflow_run_progress"(
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'workflow_run_progress_wrapper';
 
-CREATE FUNCTION "workflow_run_record"()
-    RETURNS TRIGGER
-    LANGUAGE c
-    AS 'MODULE_PATHNAME', 'workflow_run_record_wrapper';
-
 CREATE FUNCTION "workflow_run_tasks"(
     "workflow_run_id" uuid
 ) RETURNS TABLE (
@@ -1301,325 +1596,9 @@ IMMUTABLE PARALLEL SAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'workflow_step_name_wrapper';
 
--- What finalize.sql does for the rest, for the documents that the database executes: triggers,
--- rights, and what each object is for.
+-- What the functions are for. Trigger functions also refuse any table but their own.
 
-create trigger workflow_execution_forget
-    after delete on absurd.workflow_execution
-    for each row execute function absurd.workflow_execution_forget();
--- Who may delete a run removes all of it.
-alter function absurd.workflow_execution_forget() security definer;
-alter function absurd.workflow_execution_forget() set search_path = pg_catalog, pg_temp;
-revoke execute on function absurd.workflow_execution_forget() from public;
-
-create trigger workflow_definition_deleted
-    after delete on absurd.workflow_definition
-    for each row execute function absurd.workflow_definition_deleted();
--- Who deletes a definition need not see the runs that it would leave without one.
-alter function absurd.workflow_definition_deleted() security definer;
-alter function absurd.workflow_definition_deleted() set search_path = pg_catalog, pg_temp;
-revoke execute on function absurd.workflow_definition_deleted() from public;
-
-comment on column absurd.workflow_run.root_run_id is 'Of a run that the database executes: the run at the root of its tree, itself when it is no child; null for other runs. Never changes.';
-comment on column absurd.workflow_run.parent_run_id is 'Of a child run: the run whose step started it. Never changes.';
-comment on column absurd.workflow_run.parent_step is 'Of a child run: the path of the step that started it.';
-
-comment on table absurd.workflow_definition is
-    'Registered workflow documents. Written by register_workflow(); a row never changes but for its queue.';
-comment on column absurd.workflow_definition.workflow_name is 'Name of the workflow.';
-comment on column absurd.workflow_definition.workflow_version is 'Version of the workflow.';
-comment on column absurd.workflow_definition.registration is 'Place in the order of registrations; the greatest of a name is its latest version.';
-comment on column absurd.workflow_definition.workflow_hash is 'SHA-256 of the canonical document, in hexadecimal.';
-comment on column absurd.workflow_definition.document is 'The document in its canonical form: defaults filled in, unknown fields dropped.';
-comment on column absurd.workflow_definition.queue_name is 'Queue that runs work with unless they name another.';
-comment on column absurd.workflow_definition.registered_at is 'When it was registered.';
-comment on column absurd.workflow_definition.registered_by is 'Role that registered it.';
-
-comment on table absurd.workflow_execution is
-    'One row per workflow run that the database executes. The row of a root run is the lock of its tree. Written by the engine alone.';
-comment on column absurd.workflow_execution.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_execution.root_run_id is 'Run at the root of the tree, itself for a root.';
-comment on column absurd.workflow_execution.parent_run_id is 'Run whose step started this one, null for a root.';
-comment on column absurd.workflow_execution.parent_scope is 'Scope instance of that step.';
-comment on column absurd.workflow_execution.parent_node is 'Node of that step.';
-comment on column absurd.workflow_execution.parent_branch is 'Name that the child has in that step.';
-comment on column absurd.workflow_execution.depth is 'Runs between this one and the root.';
-comment on column absurd.workflow_execution.workflow_name is 'Name of the workflow.';
-comment on column absurd.workflow_execution.workflow_version is 'Version that the run started with and keeps.';
-comment on column absurd.workflow_execution.workflow_hash is 'SHA-256 of the document that it executes.';
-comment on column absurd.workflow_execution.queue_name is 'Queue of its tasks and events.';
-comment on column absurd.workflow_execution.status is 'As in absurd.workflow_run.';
-comment on column absurd.workflow_execution.transitions is 'Of a root: the transitions of its tree so far.';
-comment on column absurd.workflow_execution.next_scope is 'Number that the next scope instance gets.';
-comment on column absurd.workflow_execution.idempotency_key is 'Key that start_workflow finds the run by, unique in its workflow.';
-comment on column absurd.workflow_execution.bounded is 'Whether the run waits its turn under max_active_runs.';
-comment on column absurd.workflow_execution.started_at is 'When the run started.';
-comment on column absurd.workflow_execution.result is 'Result of a run that a terminate step ended with another status than completed.';
-comment on column absurd.workflow_execution.retries is 'How often retry_workflow_run() has started it again; null for never.';
-comment on column absurd.workflow_execution.paused_at is 'Of a root, since when pause_workflow_run() holds its tree up.';
-comment on column absurd.workflow_execution.parent_place is 'Of a child whose parent was retried, the place of the step that takes it up again.';
-
-comment on table absurd.workflow_scope is
-    'Scope instances of executed runs: the root, branches and iterations. Written by the engine alone.';
-comment on column absurd.workflow_scope.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_scope.scope is 'Number of the instance in its run; the root''s is 0.';
-comment on column absurd.workflow_scope.definition_scope is 'Number of the scope in the compiled document.';
-comment on column absurd.workflow_scope.parent_scope is 'Instance that the container is in.';
-comment on column absurd.workflow_scope.parent_node is 'Node of the container.';
-comment on column absurd.workflow_scope.ordinal is 'Which branch, in the order of names, or iteration it is, from 0.';
-comment on column absurd.workflow_scope.chain is 'Enclosing instances, the root first.';
-comment on column absurd.workflow_scope.context is 'Instance that result keys written here go to.';
-comment on column absurd.workflow_scope.path is 'What stands before the names of its steps in their paths.';
-comment on column absurd.workflow_scope.phase is 'waiting, open, finished, or the state that steps which had not started were given when it was closed: skipped or upstream_failed.';
-comment on column absurd.workflow_scope.open is 'Steps that have not ended.';
-comment on column absurd.workflow_scope.failed_sinks is 'Last steps that failed.';
-comment on column absurd.workflow_scope.item is 'Item of an iteration of a foreach.';
-comment on column absurd.workflow_scope.result is 'Result of an instance that has ended.';
-comment on column absurd.workflow_scope.error is 'Error of an instance that has failed.';
-
-comment on table absurd.workflow_step is
-    'Steps of executed runs that something has happened to; workflow_run_steps() shows the others too. Written by the engine alone.';
-comment on column absurd.workflow_step.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_step.scope is 'Scope instance that the step is in.';
-comment on column absurd.workflow_step.node is 'Number of the node in the compiled document.';
-comment on column absurd.workflow_step.state is 'pending, running, completed, failed, skipped, upstream_failed or cancelled.';
-comment on column absurd.workflow_step.dependencies is 'Dependencies that have completed, failed and been skipped.';
-comment on column absurd.workflow_step.routers is 'Routers that selected the step, failed, and did not select it.';
-comment on column absurd.workflow_step.inputs is 'Inputs of a join that have completed, failed and been skipped.';
-comment on column absurd.workflow_step.referrers is 'Steps that have ended of those that name this one as their handler.';
-comment on column absurd.workflow_step.trigger_node is 'Node whose end triggered a handler.';
-comment on column absurd.workflow_step.trigger_succeeded is 'Whether that node completed.';
-comment on column absurd.workflow_step.selected is 'Node that a router selected.';
-comment on column absurd.workflow_step.open is 'Branches, iterations or child runs that have not ended.';
-comment on column absurd.workflow_step.iterations is 'Iterations known of a loop.';
-comment on column absurd.workflow_step.first_failed is 'First branch or iteration that failed.';
-comment on column absurd.workflow_step.task_id is 'Queue task that works the step.';
-comment on column absurd.workflow_step.attempts is 'Attempts that the task has made.';
-comment on column absurd.workflow_step.event_name is 'Event that the step waits for.';
-comment on column absurd.workflow_step.result is 'Result of a completed step.';
-comment on column absurd.workflow_step.error is 'Error of a failed step.';
-comment on column absurd.workflow_step.started_at is 'When the step started.';
-comment on column absurd.workflow_step.finished_at is 'When the step ended.';
-comment on column absurd.workflow_step.started is 'Place of its start in the order of all that happens in the tree.';
-comment on column absurd.workflow_step.finished is 'Place of its end in that order.';
-
-comment on table absurd.workflow_value is
-    'Result keys of executed runs, each with the step whose result it names. Written by the engine alone.';
-comment on column absurd.workflow_value.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_value.context is 'Scope instance in which the key was written.';
-comment on column absurd.workflow_value.key is 'The result key.';
-comment on column absurd.workflow_value.source_scope is 'Scope instance of the step.';
-comment on column absurd.workflow_value.source_node is 'Node of the step.';
-
-comment on table absurd.workflow_kept is
-    'How steps of executed runs ended before the run was retried: they end so again when their turn comes. Written by the engine alone.';
-comment on column absurd.workflow_kept.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_kept.place is 'Where the step stands: of each container around it node and ordinal, then its node.';
-comment on column absurd.workflow_kept.state is 'State that the step had, or running for a loop whose items are kept.';
-comment on column absurd.workflow_kept.selected is 'Node that a router selected.';
-comment on column absurd.workflow_kept.task_id is 'Queue task that worked the step.';
-comment on column absurd.workflow_kept.attempts is 'Attempts that the task made.';
-comment on column absurd.workflow_kept.result is 'Result of the step, or the items of the loop.';
-comment on column absurd.workflow_kept.error is 'Error of the step.';
-comment on column absurd.workflow_kept.started_at is 'When the step started.';
-comment on column absurd.workflow_kept.finished_at is 'When the step ended.';
-comment on column absurd.workflow_kept.ended is 'Its place in the order of ends; 0 for what skip_step() gave.';
-comment on column absurd.workflow_kept.is_entered is 'Whether it is a container that was ended from outside: what is inside it ends as it did before.';
-comment on column absurd.workflow_kept.is_given is 'Whether skip_step() gave the result.';
-
-comment on table absurd.workflow_timer is
-    'Instants that executed runs and their steps wait for. Written by the engine alone.';
-comment on column absurd.workflow_timer.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_timer.scope is 'Scope instance of the step, -1 for the run itself.';
-comment on column absurd.workflow_timer.node is 'Node of the step, -1 for the run itself.';
-comment on column absurd.workflow_timer.root_run_id is 'Root of the run''s tree.';
-comment on column absurd.workflow_timer.queue_name is 'Queue whose claims fire the timer.';
-comment on column absurd.workflow_timer.kind is 'wake, timeout, deadline, or admit: look again whether a waiting run may start.';
-comment on column absurd.workflow_timer.due_at is 'When the timer fires.';
-
-comment on table absurd.workflow_wait is
-    'Steps of executed runs that wait for an event. Written by the engine alone.';
-comment on column absurd.workflow_wait.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_wait.scope is 'Scope instance of the step.';
-comment on column absurd.workflow_wait.node is 'Node of the step.';
-comment on column absurd.workflow_wait.root_run_id is 'Root of the run''s tree.';
-comment on column absurd.workflow_wait.queue_name is 'Queue of the event.';
-comment on column absurd.workflow_wait.event_name is 'Name of the event.';
-
-comment on table absurd.workflow_stimulus is
-    'What has happened to executed runs while others were at work on them, taken up by who next holds the tree. Written by the engine alone.';
-comment on column absurd.workflow_stimulus.stimulus_id is 'Id of the stimulus.';
-comment on column absurd.workflow_stimulus.arrived_at is 'When it arrived, by the wall clock: the order in which stimuli are taken up.';
-comment on column absurd.workflow_stimulus.happened_at is 'When it happened, by absurd.current_time(); of an attempt whose lease or time has ended, that instant. Timers that were due by then fire before it.';
-comment on column absurd.workflow_stimulus.workflow_run_id is 'Workflow run that it concerns.';
-comment on column absurd.workflow_stimulus.root_run_id is 'Root of the run''s tree.';
-comment on column absurd.workflow_stimulus.queue_name is 'Queue whose claims take it up.';
-comment on column absurd.workflow_stimulus.kind is 'task, attempt, event, look, emit, continue or admit.';
-comment on column absurd.workflow_stimulus.scope is 'Scope instance of the step that it concerns.';
-comment on column absurd.workflow_stimulus.node is 'Node of that step.';
-comment on column absurd.workflow_stimulus.payload is 'What more there is to know of it.';
-
-comment on table absurd.workflow_breaker is
-    'Circuit breakers that have counted something, one per workflow name and step. Written by the engine alone.';
-comment on column absurd.workflow_breaker.workflow_name is 'Name of the workflow; all its versions share the breaker.';
-comment on column absurd.workflow_breaker.step_name is 'Name of the step.';
-comment on column absurd.workflow_breaker.failures is 'Consecutive counted failures while the breaker is closed.';
-comment on column absurd.workflow_breaker.successes is 'Consecutive successes since isolation ended.';
-comment on column absurd.workflow_breaker.open_until is 'When isolation ends or ended; null for a closed breaker.';
-comment on column absurd.workflow_breaker.probing_run is 'Run whose attempt tries whether it works again.';
-comment on column absurd.workflow_breaker.probing_scope is 'Scope instance of the step that tries.';
-comment on column absurd.workflow_breaker.probing_node is 'Node of the step that tries.';
-
-comment on table absurd.workflow_schedule is
-    'One row per registered workflow: its schedule. Its lock keeps decisions about max_active_runs apart. Written by register_workflow, pause_workflow, resume_workflow and run_schedules.';
-comment on column absurd.workflow_schedule.workflow_name is 'Name of the workflow.';
-comment on column absurd.workflow_schedule.workflow_version is 'Version registered last, whose schedule counts.';
-comment on column absurd.workflow_schedule.queue_name is 'Queue of scheduled runs; without one there are none.';
-comment on column absurd.workflow_schedule.is_paused is 'Whether the schedule stands still.';
-comment on column absurd.workflow_schedule.since is 'When it was registered or last resumed.';
-comment on column absurd.workflow_schedule.last_trigger is 'Last trigger that was dealt with.';
-comment on column absurd.workflow_schedule.next_trigger is 'Next trigger, null for none.';
-
-comment on function absurd.register_workflow(jsonb, text) is
-    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of the canonical document. Without p_queue_name a new version has the queue of the version before. The same content again: created = false, a NOTICE says which version is current, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
-comment on function absurd.register_workflow_yaml(text, text) is
-    'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
-comment on function absurd.set_current_version(text, text) is
-    'Makes a registered version current: runs start with it unless they name another, and it is in charge of the schedule. Errors: P0002 unknown; 42501 no UPDATE on workflow_definition; 22004 NULL.';
-comment on function absurd.delete_workflow(text, text) is
-    'Removes a version of a workflow, or all of them; returns how many. The newest that is left is current then. Errors: P0002 unknown; 55000 open runs need it; 42501 no DELETE on workflow_definition; 22004 NULL name.';
-comment on function absurd.get_workflow(text, text) is
-    'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: P0002 unknown; 22004 NULL name.';
-comment on function absurd.list_workflows() is
-    'All registered workflows, by name and the newest first. Schedule columns of all but the version registered last are NULL.';
-comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
-    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs (no object, more than 1,000 levels of nesting) or option; 42P01 unknown queue.';
-comment on function absurd.workflow_run_steps(uuid) is
-    'The steps of a run that the database executes, in the order of execution, those last that never came to it. waiting_for: an object that says what an open step waits for: queued_since, worker and lease_until, backoff_until, event, until, timeout_at, children; last_error: the error of its last failed attempt. What is known of tasks is shown to who may read the queue''s tables. Errors: P0002 not such a run; 22004 NULL.';
-comment on function absurd.list_event_waits(text, text) is
-    'The steps of workflow runs that wait for an event, or for any, in one queue or in all, with the instant at which they give up; of the runs that the caller sees. Errors: 42501 no SELECT on workflow_run.';
-comment on function absurd.workflow_run_context(uuid) is
-    '{"inputs", "variables", "results"} of a run that the database executes. Errors: P0002 not such a run; 22004 NULL.';
-comment on function absurd.pause_workflow(text) is
-    'Stops a workflow''s schedule; runs can still be started. Errors: P0002 unknown workflow; 22004 NULL.';
-comment on function absurd.resume_workflow(text) is
-    'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: P0002 unknown workflow; 22004 NULL.';
-comment on function absurd.advance_timers(text, integer) is
-    'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
-comment on function absurd.run_schedules(integer) is
-    'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
-comment on function absurd.add_workflow_items(uuid, text, jsonb) is
-    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
-comment on function absurd.workflow_diagram(text, text) is
-    'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
-comment on function absurd.workflow_run_diagram(uuid) is
-    'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: P0002 not such a run; 22004 NULL.';
-comment on function absurd.workflow_definition_deleted() is
-    'Trigger: refuses to delete a workflow that open runs need, and lets another version take charge of its schedule.';
-comment on function absurd.workflow_execution_forget() is
-    'Trigger: removes what a deleted run of absurd.workflow_execution consisted of; refuses while children of it are open.';
-
--- Runs last: the guards of the workflow tables, rights, and what each object is for.
-
-create trigger workflow_run_guard
-    before insert or update on absurd.workflow_run
-    for each row execute function absurd.workflow_run_guard();
-create trigger workflow_run_record
-    after update of status on absurd.workflow_run
-    for each row when (old.status is distinct from new.status)
-    execute function absurd.workflow_run_record();
-
--- Backends remember which queues want notifications until they are told of a change.
-create trigger queues_changed
-    after update of notify or delete on absurd.queues
-    for each statement execute function absurd.queues_changed();
-
--- The history is written by the extension's owner: who may move a run cannot forge its past.
-alter function absurd.workflow_run_record() security definer;
-alter function absurd.workflow_run_record() set search_path = pg_catalog, pg_temp;
--- Each also refuses any table but its own.
-revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record(),
-    absurd.queues_changed(), absurd.event_emission(), absurd.workflow_execution_forget() from public;
-
--- Tables ------------------------------------------------------------------------------------
-
-comment on table absurd.queues is
-    'One row per queue, with its policy. Written by create_queue, set_queue_policy and drop_queue.';
-comment on column absurd.queues.queue_name is 'Name of the queue, 1 to 57 bytes; its tables are t_, r_, c_, e_, w_ and, when partitioned, i_ with this name.';
-comment on column absurd.queues.created_at is 'When the queue was created.';
-comment on column absurd.queues.storage_mode is 'unpartitioned or partitioned.';
-comment on column absurd.queues.default_partition is 'Whether a partitioned queue has default partitions: enabled or disabled.';
-comment on column absurd.queues.partition_lookahead is 'How far ahead of now weekly partitions are made.';
-comment on column absurd.queues.partition_lookback is 'How far back from now weekly partitions are made.';
-comment on column absurd.queues.cleanup_ttl is 'How long ended tasks and emitted events are kept.';
-comment on column absurd.queues.cleanup_limit is 'How many tasks, and how many events, one cleanup removes at most.';
-comment on column absurd.queues.detach_mode is 'Which old partitions may be detached: none or empty.';
-comment on column absurd.queues.detach_min_age is 'How long ago a partition''s week must have ended before it may be detached.';
-comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
-
-comment on table absurd.queue_front is
-    'Where the ready runs of a queue begin, when it has many weeks, or when an old snapshot keeps the index entries of claimed runs in front. Written by claims, about once a second; may be emptied at any time.';
-comment on column absurd.queue_front.queue_name is 'Name of the queue.';
-comment on column absurd.queue_front.looked_at is 'When a claim last looked at what may have changed.';
-comment on column absurd.queue_front.near_seconds is 'Seconds that this took; 0 where a look at everything was all there was.';
-comment on column absurd.queue_front.whole_at is 'When a claim last looked at everything.';
-comment on column absurd.queue_front.blocks is 'Blocks of tables and indexes that this took.';
-comment on column absurd.queue_front.seconds is 'Seconds that it took.';
-comment on column absurd.queue_front.is_calm is 'Whether looking costs no more than with any other queue, so that claims do not rely on this row.';
-comment on column absurd.queue_front.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
-comment on column absurd.queue_front.sweep_froms is 'Of cancellation rules, leases and attempts: the instant before which none is overdue.';
-comment on column absurd.queue_front.sweep_nexts is 'Of each of these, where that will be once another look has confirmed it.';
-comment on column absurd.queue_front.priorities is 'Priorities in which runs may be ready, highest first.';
-comment on column absurd.queue_front.floors is 'Of each of these, the instant where claims begin.';
-comment on column absurd.queue_front.froms is 'Of each, the instant where the next look begins.';
-comment on column absurd.queue_front.nexts is 'Of each, where the look after that will begin.';
-comment on column absurd.queue_front.weeks is 'Of each, the tag of the week whose runs come first, in a partitioned queue.';
-comment on column absurd.queue_front.untils is 'Of each, the instant from which on runs of other weeks may come first.';
-comment on column absurd.queue_front.stray_priorities is 'Priorities of runs that stand before all this, because a transaction has not ended or somebody holds them.';
-comment on column absurd.queue_front.stray_instants is 'When each of these became ready.';
-comment on column absurd.queue_front.stray_runs is 'Their ids.';
-
-comment on table absurd.queue_behind is
-    'Instants before the front of a queue (absurd.queue_front) at which runs have been made ready since a claim last looked there; the next look takes them. May be emptied at any time.';
-comment on column absurd.queue_behind.queue_name is 'Name of the queue.';
-comment on column absurd.queue_behind.available_at is 'The instant.';
-
-comment on table absurd.queue_access is
-    'Which roles have been given which access by grant_access(), so that queues made later are theirs too.';
-comment on column absurd.queue_access.role_id is 'Id of the role.';
-comment on column absurd.queue_access.role_name is 'What the role was called then.';
-comment on column absurd.queue_access.system_id is 'The cluster that the id is of.';
-comment on column absurd.queue_access.access is 'producer, worker, viewer or admin.';
-comment on column absurd.queue_access.queue_name is 'Queue, null for every one.';
-
-comment on table absurd.workflow_run is
-    'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
-comment on column absurd.workflow_run.workflow_run_id is 'Id of the run; never changes.';
-comment on column absurd.workflow_run.workflow_name is 'Name of the workflow: ^[a-z][a-z0-9_]*$ without "__" and without a trailing "_"; never changes.';
-comment on column absurd.workflow_run.workflow_version is 'Version of the workflow: ^[a-zA-Z0-9._-]+$ without "__" and without a trailing "_"; never changes.';
-comment on column absurd.workflow_run.workflow_hash is 'Hash of the workflow''s definition, any text that is not blank.';
-comment on column absurd.workflow_run.status is 'pending -> running | failed | cancelled; running -> completed | failed | cancelled; those three are final.';
-comment on column absurd.workflow_run.absurd_run_id is 'Run of the task at the root of the workflow run, when there is one.';
-comment on column absurd.workflow_run.absurd_queue is 'Queue that the workflow run works with.';
-comment on column absurd.workflow_run.inputs is 'What the workflow run was started with.';
-comment on column absurd.workflow_run.created_by is 'Who or what created the run.';
-comment on column absurd.workflow_run.tags is 'Object of tags to find the run by.';
-comment on column absurd.workflow_run.result is 'What a completed run has come to.';
-comment on column absurd.workflow_run.error is 'Why a run failed or was cancelled.';
-comment on column absurd.workflow_run.started_at is 'When the run started; filled in when an UPDATE sets it running.';
-comment on column absurd.workflow_run.completed_at is 'When the run ended, never before started_at; filled in when an UPDATE sets a final status.';
-comment on column absurd.workflow_run.task_count is 'Number of tasks as its client counts them, not negative.';
-comment on column absurd.workflow_run.created_at is 'When the run was created.';
-comment on column absurd.workflow_run.updated_at is 'When the row was last updated; null until then.';
-
-comment on table absurd.workflow_transition is
-    'Every change of a workflow run''s status. Written by the engine alone; read it with workflow_run_history().';
-comment on column absurd.workflow_transition.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_transition.to_status is 'Status that it went to.';
-comment on column absurd.workflow_transition.from_status is 'Status that it came from.';
-comment on column absurd.workflow_transition.changed_at is 'When the status changed.';
-comment on column absurd.workflow_transition.changed_by is 'Role that changed it.';
-comment on column absurd.workflow_transition.number is 'Which change of the run it is, from 1.';
+revoke execute on function absurd.event_emission() from public;
 
 -- Rights -------------------------------------------------------------------------------------
 
@@ -1717,10 +1696,8 @@ comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
     'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, a name that is blank or of more than 2,000 bytes, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; P0002 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
 comment on function absurd.emit_event(text, text, jsonb) is
     'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name, also of more than 2,000 bytes; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
-
 comment on function absurd.emit_events(text, text[], jsonb[]) is
     'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';
-
 comment on function absurd.event_emission() is
     'Trigger: makes whoever stores an event in a queue''s table meet those who are about to await it.';
 
@@ -1786,3 +1763,46 @@ comment on function absurd.workflow_run_guard() is
     'Trigger: checks every row written to absurd.workflow_run and fills its timestamps.';
 comment on function absurd.workflow_run_record() is
     'Trigger: records changes of absurd.workflow_run.status in absurd.workflow_transition.';
+
+-- Workflow documents -----------------------------------------------------------------------
+
+comment on function absurd.register_workflow(jsonb, text) is
+    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of canonical_document(p_definition). Without p_queue_name a new version has the queue of the version before. The same content again: created = false, a NOTICE says which version is current, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
+comment on function absurd.register_workflow_yaml(text, text) is
+    'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
+comment on function absurd.canonical_document(jsonb) is
+    'A workflow document in its canonical form, defaults filled in and unknown fields dropped, as the text of RFC 8785 (JSON Canonicalization Scheme); its SHA-256 is the workflow_hash that register_workflow returns. Errors: 22023 naming the step and the rule for a document that breaks the format''s, or the path of a number that a double does not hold; 54000 too large; 22004 NULL.';
+comment on function absurd.set_current_version(text, text) is
+    'Makes a registered version current: runs start with it unless they name another, and it is in charge of the schedule. Errors: P0002 unknown; 42501 no UPDATE on workflow_definition; 22004 NULL.';
+comment on function absurd.delete_workflow(text, text) is
+    'Removes a version of a workflow, or all of them; returns how many. The newest that is left is current then. Errors: P0002 unknown; 55000 open runs need it; 42501 no DELETE on workflow_definition; 22004 NULL name.';
+comment on function absurd.get_workflow(text, text) is
+    'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: P0002 unknown; 22004 NULL name.';
+comment on function absurd.list_workflows() is
+    'All registered workflows, by name and the newest first. Schedule columns of all but the version registered last are NULL.';
+comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
+    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs (no object, more than 1,000 levels of nesting) or option; 42P01 unknown queue.';
+comment on function absurd.workflow_run_steps(uuid) is
+    'The steps of a run that the database executes, in the order of execution, those last that never came to it. waiting_for: an object that says what an open step waits for: queued_since, worker and lease_until, backoff_until, event, until, timeout_at, children; last_error: the error of its last failed attempt. What is known of tasks is shown to who may read the queue''s tables. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.list_event_waits(text, text) is
+    'The steps of workflow runs that wait for an event, or for any, in one queue or in all, with the instant at which they give up; of the runs that the caller sees. Errors: 42501 no SELECT on workflow_run.';
+comment on function absurd.workflow_run_context(uuid) is
+    '{"inputs", "variables", "results"} of a run that the database executes. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.pause_workflow(text) is
+    'Stops a workflow''s schedule; runs can still be started. Errors: P0002 unknown workflow; 22004 NULL.';
+comment on function absurd.resume_workflow(text) is
+    'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: P0002 unknown workflow; 22004 NULL.';
+comment on function absurd.advance_timers(text, integer) is
+    'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
+comment on function absurd.run_schedules(integer) is
+    'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
+comment on function absurd.add_workflow_items(uuid, text, jsonb) is
+    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
+comment on function absurd.workflow_diagram(text, text) is
+    'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
+comment on function absurd.workflow_run_diagram(uuid) is
+    'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.workflow_definition_deleted() is
+    'Trigger: refuses to delete a workflow that open runs need, and lets another version take charge of its schedule.';
+comment on function absurd.workflow_execution_forget() is
+    'Trigger: removes what a deleted run of absurd.workflow_execution consisted of; refuses while children of it are open.';

@@ -28,52 +28,13 @@ mod json;
 mod maintenance;
 mod pg;
 mod queue;
+mod schema;
 mod task;
 mod time;
 mod unknown;
 mod workflow;
 
 pg_module_magic!(name, version);
-
-extension_sql_file!("../sql/schema/bootstrap.sql", name = "bootstrap", bootstrap);
-extension_sql_file!(
-    "../sql/schema/workflow.sql",
-    name = "workflow_tables",
-    requires = ["bootstrap"]
-);
-extension_sql_file!(
-    "../sql/schema/execution.sql",
-    name = "execution_tables",
-    requires = ["workflow_tables"]
-);
-extension_sql_file!("../sql/schema/stuck_work.sql", name = "stuck_work", requires = ["bootstrap"]);
-extension_sql_file!(
-    "../sql/schema/execution_comments.sql",
-    name = "execution_comments",
-    requires = [
-        "execution_tables",
-        register_workflow,
-        register_workflow_yaml,
-        get_workflow,
-        list_workflows,
-        start_workflow,
-        workflow_run_steps,
-        workflow_run_context,
-        pause_workflow,
-        resume_workflow,
-        advance_timers,
-        run_schedules,
-        add_workflow_items,
-        workflow_diagram,
-        workflow_run_diagram,
-        workflow_execution_forget,
-        set_current_version,
-        list_event_waits,
-        delete_workflow,
-        workflow_definition_deleted,
-    ]
-);
-extension_sql_file!("../sql/schema/finalize.sql", name = "finalize", finalize);
 
 /// Called by Postgres when it loads the library.
 #[pg_guard]

@@ -1,5 +1,4 @@
--- What is put off: work that cannot go on now, see src/task/stuck.rs, and the items of large loops.
-
+-- Work that cannot go on now; see src/task/stuck.rs.
 create table absurd.stuck_work (
     queue     text not null,
     kind      text not null,
@@ -12,6 +11,7 @@ create table absurd.stuck_work (
     role_name text not null,
     primary key (queue, kind, id, role_name)
 );
+
 create index stuck_work_next on absurd.stuck_work (queue, next_try);
 
 comment on table absurd.stuck_work is
@@ -24,26 +24,3 @@ comment on column absurd.stuck_work.attempts is 'How often it has failed.';
 comment on column absurd.stuck_work.error is 'The last failure: sqlstate, message and, where there are any, detail and hint.';
 comment on column absurd.stuck_work.next_try is 'When it will be tried again: 1 second after the first failure, then twice as long each time, up to an hour.';
 comment on column absurd.stuck_work.role_name is 'The role that was denied the work, for which alone it is set aside; empty for every role.';
-
-create table absurd.workflow_items (
-    workflow_run_id uuid not null,
-    scope           integer not null,
-    node            integer not null,
-    first           integer not null,
-    count           integer not null,
-    -- JSON that is read once, a piece at a time: as jsonb a million items would take a second to
-    -- store.
-    items           text not null,
-    primary key (workflow_run_id, scope, node, first)
-);
-
-comment on table absurd.workflow_items is
-    'Items of foreach steps that have no iterations yet: a loop of more than 1,000 is begun in pieces. Written by the engine alone.';
-comment on column absurd.workflow_items.workflow_run_id is 'The run.';
-comment on column absurd.workflow_items.scope is 'Scope instance of the loop''s step.';
-comment on column absurd.workflow_items.node is 'Node of the loop''s step.';
-comment on column absurd.workflow_items.first is 'Index of the first of these items.';
-comment on column absurd.workflow_items.count is 'How many they are.';
-comment on column absurd.workflow_items.items is 'The items, a JSON array; deleted when their iterations are made.';
-
-select pg_catalog.pg_extension_config_dump('absurd.workflow_items', '');

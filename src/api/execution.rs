@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use super::{optional_queue, required, warn_of};
-use crate::error::Error;
+use crate::error::{Error, Result as Outcome};
 use crate::json::{self, MAX_LEVELS};
 use crate::pg::json::Measure;
 use crate::pg::trigger::{Fired, Version, When};
@@ -38,16 +38,27 @@ fn register_workflow(
 > {
     let done = call(|session| {
         catalog::require("workflow_definition", catalog::INSERT)?;
-        let definition = required(p_definition, "p_definition")?;
-        let max = Measure { bytes: MAX_DOCUMENT, values: MAX_NODES, levels: MAX_DEPTH };
-        let found = definition.measure(max)?;
-        check_size(found.bytes, found.values)?;
-        if found.levels > MAX_DEPTH {
-            return Err(Error::TooDeep { what: "p_definition".into(), max: MAX_DEPTH });
-        }
-        registry::register(session, definition.to_text(), p_queue_name)
+        registry::register(session, text_of(p_definition, "p_definition")?, p_queue_name)
     });
     TableIterator::once(registered(done))
+}
+
+/// The text of a document, which is measured before it is made.
+fn text_of(definition: Option<Jsonb>, name: &'static str) -> Outcome<String> {
+    let definition = required(definition, name)?;
+    let max = Measure { bytes: MAX_DOCUMENT, values: MAX_NODES, levels: MAX_DEPTH };
+    let found = definition.measure(max)?;
+    check_size(found.bytes, found.values)?;
+    if found.levels > MAX_DEPTH {
+        return Err(Error::TooDeep { what: name.into(), max: MAX_DEPTH });
+    }
+    Ok(definition.to_text())
+}
+
+/// The text that a document is hashed by.
+#[pg_extern(immutable, parallel_safe)]
+fn canonical_document(definition: Option<Jsonb>) -> String {
+    call(|session| registry::canonical(session, &text_of(definition, "definition")?))
 }
 
 /// Registers a workflow document written in YAML.

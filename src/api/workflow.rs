@@ -58,13 +58,13 @@ fn update_workflow_run_status(
 }
 
 /// One workflow run.
-#[pg_extern(requires = ["workflow_tables"])]
+#[pg_extern(requires = ["workflow_run"])]
 fn get_workflow_run(workflow_run_id: Option<Uuid>) -> WorkflowRunRow {
     call(|session| run::get(session, required(workflow_run_id, "workflow_run_id")?))
 }
 
 /// Workflow runs, newest first.
-#[pg_extern(requires = ["workflow_tables"])]
+#[pg_extern(requires = ["workflow_run"])]
 #[allow(clippy::too_many_arguments)] // the contract's signature
 fn list_workflow_runs(
     workflow_name: default!(Option<&str>, "NULL"),

@@ -3,7 +3,7 @@
 //! Claims of a queue whose front is costly begin where its ready runs were last seen to begin, and
 //! look now and then at what came since. A run whose caller gives it an instant of long ago, or
 //! whose call had to wait after it had read the clock, comes to stand where no look goes. Whoever
-//! makes such a run ready says so in a row of `absurd.queue_behind`, which the next look takes.
+//! makes such a run ready says so in a row of `absurd.queue_late`, which the next look takes.
 
 use super::QueueName;
 use crate::error::Result;
@@ -16,14 +16,14 @@ use crate::pg::{Session, Statement, Timestamp, clock};
 const LATE: f64 = 0.4;
 
 static IS_COSTLY: Statement =
-    Statement::new("select from absurd.queue_front where queue_name = $1 and not is_calm");
+    Statement::new("select from absurd.queue_watermark where queue_name = $1 and not is_bypassed");
 static NOTE: Statement = Statement::new(
-    "insert into absurd.queue_behind (queue_name, available_at) select $1, unnest($2)",
+    "insert into absurd.queue_late (queue_name, available_at) select $1, unnest($2)",
 );
 static NOTED: Statement =
-    Statement::new("select available_at from absurd.queue_behind where queue_name = $1");
+    Statement::new("select available_at from absurd.queue_late where queue_name = $1");
 static TAKE: Statement =
-    Statement::new("delete from absurd.queue_behind where queue_name = $1 returning available_at");
+    Statement::new("delete from absurd.queue_late where queue_name = $1 returning available_at");
 
 /// Notes those instants that looks would pass by, after runs were made ready at them.
 ///

@@ -311,9 +311,9 @@ pub fn drop(session: &Session, queue: &str) -> Result<bool> {
     }
     // Last: claims write these while they hold the tables.
     static LEAVE: Statement = Statement::new(
-        "with behind as (delete from absurd.queue_behind where queue_name = $1),
+        "with late as (delete from absurd.queue_late where queue_name = $1),
               stuck as (delete from absurd.stuck_work where queue = $1)
-         delete from absurd.queue_front where queue_name = $1",
+         delete from absurd.queue_watermark where queue_name = $1",
     );
     session.run(&LEAVE, &Own, params![queue])?;
     Ok(true)

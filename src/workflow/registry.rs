@@ -113,14 +113,7 @@ pub fn unknown(name: &str, version: Option<&str>) -> Error {
 /// is registered with other content, 42P01 for an unknown queue; 54000 for a document that is too
 /// large.
 pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<Registered> {
-    let before = heap::in_use();
-    let check: Check = &|| {
-        session.check_for_interrupts()?;
-        match heap::in_use().saturating_sub(before) <= MAX_COMPILING {
-            true => Ok(()),
-            false => Err(document::too_large(MAX_COMPILING, "bytes when it is compiled")),
-        }
-    };
+    let check: Check = &bounded(session);
     let (document, mut lints) = Document::read_new(&text, check)?;
     drop(text);
     let canonical = document.to_text()?;
@@ -129,7 +122,7 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
     lints.extend(lints::of(&program));
     // Its name, version and schedule are asked for, no more.
     (program.nodes, program.scopes, program.declared) = Default::default();
-    let hash = document::hash(&canonical, check)?;
+    let hash = document::hash(&document::interchange(&canonical, check)?);
     // Step names and runs carry the joined form, which is stricter than the format.
     name::check_name(Some(&program.name))?;
     name::check_version(Some(&program.version))?;
@@ -171,6 +164,30 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
     lints.iter().try_for_each(|lint| ereport::notice(lint))?;
     schedules::put_in_charge(session, &program, queue)?;
     Ok(known(true))
+}
+
+/// A document, given as JSON text, in its canonical form as RFC 8785 writes it (HIGHWAY 14.6): what
+/// [`register`] hashes.
+///
+/// # Errors
+/// 22023 naming the step and the rule for a document that breaks the format's; 54000 for one that is
+/// too large.
+pub fn canonical(session: &Session, text: &str) -> Result<String> {
+    let check: Check = &bounded(session);
+    let (document, _) = Document::read_new(text, check)?;
+    document::interchange(&document.to_text()?, check)
+}
+
+/// Ends what an interrupt ends, or what takes more memory than a document may.
+fn bounded(session: &Session) -> impl Fn() -> Result<()> + '_ {
+    let before = heap::in_use();
+    move || {
+        session.check_for_interrupts()?;
+        match heap::in_use().saturating_sub(before) <= MAX_COMPILING {
+            true => Ok(()),
+            false => Err(document::too_large(MAX_COMPILING, "bytes when it is compiled")),
+        }
+    }
 }
 
 /// Whether the program's name and version are registered with this content; a queue that is named

@@ -71,6 +71,7 @@ CALLS = {
         {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}')""",
     "register_workflow_yaml": """select * from absurd.register_workflow_yaml('{"name": "other",
         "tasks": {"a": {"task_id": "a", "operator_type": "task", "function": "f"}}}')""",
+    "canonical_document": "select absurd.canonical_document('{\"name\": \"w\"}')",
     "get_workflow": "select * from absurd.get_workflow('flow')",
     "list_workflows": "select * from absurd.list_workflows()",
     "workflow_diagram": "select absurd.workflow_diagram('flow')",

@@ -53,19 +53,19 @@ def litter(connect, how):
     conn.execute("call live(%s, %s)", (QUEUE, LIVES))
     if how in (NEAR, IN_WEEKS):
         # The first two looks are at everything.
-        is_near = "select froms[1] > '-infinity' from absurd.queue_front where queue_name = %s"
+        is_near = "select confirmed[1] > '-infinity' from absurd.queue_watermark where queue_name = %s"
         while conn.execute(is_near, (QUEUE,)).fetchone() != (True,):
             conn.execute("call live(%s, 100)", (QUEUE,))
         # As if there were so much litter that looking at all of it took a quarter of an hour.
         conn.execute(
-            "update absurd.queue_front set (seconds, whole_at, looked_at) = (1000, clock_timestamp(), clock_timestamp())"
+            "update absurd.queue_watermark set (full_scan_seconds, fully_scanned_at, scanned_at) = (1000, clock_timestamp(), clock_timestamp())"
         )
     elif how == "statements":
         conn.execute("set absurd.direct = off")
     try:
         yield conn
         if how in (NEAR, IN_WEEKS):
-            assert conn.execute("select seconds from absurd.queue_front").fetchone() == (1000,)
+            assert conn.execute("select full_scan_seconds from absurd.queue_watermark").fetchone() == (1000,)
     finally:
         # What a test that failed has left open would be waited for.
         for opened in connect.all:
@@ -117,7 +117,7 @@ def claimed_within_a_second(conn, names):
 
 def look(conn, looks):
     """Claims beside a steady supply of other work until so many looks were written down."""
-    read = "select looked_at from absurd.queue_front where queue_name = %s"
+    read = "select scanned_at from absurd.queue_watermark where queue_name = %s"
     last = conn.execute(read, (QUEUE,)).fetchone()
     while looks > 0:
         spawn(conn, "other")
@@ -127,7 +127,7 @@ def look(conn, looks):
 
 
 def strays(conn):
-    return conn.execute("select cardinality(stray_runs) from absurd.queue_front where queue_name = %s", (QUEUE,)).fetchone()[0]
+    return conn.execute("select cardinality(late_runs) from absurd.queue_watermark where queue_name = %s", (QUEUE,)).fetchone()[0]
 
 
 def blocks_of_a_claim(conn):
@@ -377,7 +377,7 @@ def test_instants_are_noted_only_where_they_matter(near, connect):
     past = '{"available_at": "2020-02-02"}'
     conn.execute("select absurd.spawn_task('tidy', 'task', '{}', %s)", (past,))
     spawn(conn, "task")
-    noted = "select queue_name, available_at::date::text from absurd.queue_behind"
+    noted = "select queue_name, available_at::date::text from absurd.queue_late"
     assert conn.execute(noted).fetchall() == []
     spawn(conn, "task", past)
     assert conn.execute(noted).fetchall() == [(QUEUE, "2020-02-02")]
@@ -391,7 +391,7 @@ def test_instants_are_noted_only_where_they_matter(near, connect):
 def test_notes_go_with_their_queue(connect):
     with litter(connect, "looks at everything") as conn:
         spawn(conn, "task", '{"available_at": "2020-02-02"}')
-        noted = "select count(*) from absurd.queue_behind"
+        noted = "select count(*) from absurd.queue_late"
         assert conn.execute(noted).fetchone() == (1,)
         conn.execute("select absurd.drop_queue(%s)", (QUEUE,))
         assert conn.execute(noted).fetchone() == (0,)
@@ -419,9 +419,9 @@ def test_what_another_look_has_found_is_not_lost(near):
     )
     # Written down now by a session that began to look before this one last did.
     near.execute(
-        f"""update absurd.queue_front f
-               set looked_at = looked_at - interval '10 ms', stray_priorities = '{{0}}',
-                   stray_instants = array[r.available_at], stray_runs = array[r.run_id]
+        f"""update absurd.queue_watermark f
+               set scanned_at = scanned_at - interval '10 ms', late_priorities = '{{0}}',
+                   late_due_times = array[r.available_at], late_runs = array[r.run_id]
               from absurd.r_{QUEUE} r
              where f.queue_name = %s and r.available_at = '2020-02-02'""",
         (QUEUE,),
@@ -519,7 +519,7 @@ def test_it_is_forgotten_when_the_snapshot_is_gone(connect):
         holder.execute("set transaction isolation level repeatable read")
         holder.execute("select 1")
         conn.execute("call live('tidy', %s)", (LIVES,))
-        look = "select blocks < %s from absurd.queue_front where queue_name = 'tidy'"
+        look = "select full_scan_blocks < %s from absurd.queue_watermark where queue_name = 'tidy'"
         assert conn.execute(look, (BLOCKS,)).fetchone() == (False,)
     conn.execute("vacuum absurd.r_tidy")
     time.sleep(1)

@@ -8,10 +8,10 @@ use crate::pg::value::{Column, kind};
 use crate::pg::{Row, Session, Statement, Timestamp, Uuid};
 use crate::queue::QueueName;
 
-/// Names the columns of `queue_front`, for reading them either way.
+/// Names the columns of `queue_watermark`, for reading them either way.
 macro_rules! stored {
     ($first:ident: $first_rust:ty = $first_kind:ident $(, $name:ident: $rust:ty = $kind:ident)* $(,)?) => {
-        /// A row of `queue_front`.
+        /// A row of `queue_watermark`.
         pub struct Stored {
             pub $first: $first_rust,
             $(pub $name: $rust),*
@@ -27,7 +27,7 @@ macro_rules! stored {
 
         static STORED: Statement = Statement::new(concat!(
             "select ", stringify!($first), $(", ", stringify!($name),)*
-            " from absurd.queue_front where queue_name = $1"
+            " from absurd.queue_watermark where queue_name = $1"
         ));
 
         impl Stored {
@@ -41,27 +41,27 @@ macro_rules! stored {
 }
 
 stored! {
-    looked_at: Timestamp = TIMESTAMPTZ,
-    whole_at: Timestamp = TIMESTAMPTZ,
-    near_seconds: f64 = FLOAT8,
-    blocks: i64 = INT8,
-    seconds: f64 = FLOAT8,
+    scanned_at: Timestamp = TIMESTAMPTZ,
+    fully_scanned_at: Timestamp = TIMESTAMPTZ,
+    scan_seconds: f64 = FLOAT8,
+    full_scan_blocks: i64 = INT8,
+    full_scan_seconds: f64 = FLOAT8,
     is_overdue: bool = BOOL,
-    sweep_froms: Vec<Timestamp> = TIMESTAMPTZS,
-    sweep_nexts: Vec<Timestamp> = TIMESTAMPTZS,
+    sweeps_confirmed: Vec<Timestamp> = TIMESTAMPTZS,
+    sweep_candidates: Vec<Timestamp> = TIMESTAMPTZS,
     priorities: Vec<i16> = INT2S,
-    floors: Vec<Timestamp> = TIMESTAMPTZS,
-    froms: Vec<Timestamp> = TIMESTAMPTZS,
-    nexts: Vec<Timestamp> = TIMESTAMPTZS,
+    low_watermarks: Vec<Timestamp> = TIMESTAMPTZS,
+    confirmed: Vec<Timestamp> = TIMESTAMPTZS,
+    candidates: Vec<Timestamp> = TIMESTAMPTZS,
     weeks: Vec<Option<String>> = TEXTS,
-    untils: Vec<Timestamp> = TIMESTAMPTZS,
-    stray_priorities: Vec<i16> = INT2S,
-    stray_instants: Vec<Timestamp> = TIMESTAMPTZS,
-    stray_runs: Vec<Uuid> = UUIDS,
+    weeks_until: Vec<Timestamp> = TIMESTAMPTZS,
+    late_priorities: Vec<i16> = INT2S,
+    late_due_times: Vec<Timestamp> = TIMESTAMPTZS,
+    late_runs: Vec<Uuid> = UUIDS,
 }
 
 /// The place of the first.
-const LOOKED_AT: usize = 0;
+const SCANNED_AT: usize = 0;
 
 /// A row, found either way.
 trait Source {
@@ -90,11 +90,11 @@ pub fn read(
     queue: &QueueName,
     is_news: impl Fn(Timestamp) -> bool,
 ) -> Result<Option<Stored>> {
-    let fronts = session.table("queue_front", &LAYOUT, Access::ReadOwn)?;
+    let fronts = session.table("queue_watermark", &LAYOUT, Access::ReadOwn)?;
     if let Some(fronts) = fronts {
         let found = session.with_snapshot(|| {
             let found = fronts.find(&[Key::is(1, queue.as_str())])?;
-            let is_wanted = found == Some(true) && is_news(fronts.need(LOOKED_AT)?);
+            let is_wanted = found == Some(true) && is_news(fronts.need(SCANNED_AT)?);
             let stored = is_wanted.then(|| Stored::read(&*fronts)).transpose()?;
             Ok(found.map(|_| stored))
         })?;
@@ -104,7 +104,7 @@ pub fn read(
     }
     let rows = session.run(&STORED, &Own, params![queue.as_str()])?;
     match rows.first() {
-        Some(row) if is_news(row.need(LOOKED_AT)?) => Stored::read(&row).map(Some),
+        Some(row) if is_news(row.need(SCANNED_AT)?) => Stored::read(&row).map(Some),
         _ => Ok(None),
     }
 }

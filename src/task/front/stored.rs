@@ -14,20 +14,22 @@ use crate::task::direct::front::{self, Stored};
 use crate::task::direct::line::Standing;
 
 static PUBLISH: Statement = Statement::new(
-    "insert into absurd.queue_front as f
-            (queue_name, looked_at, whole_at, near_seconds, blocks, seconds, is_calm, is_overdue,
-             sweep_froms, sweep_nexts, priorities, floors, froms, nexts, weeks, untils,
-             stray_priorities, stray_instants, stray_runs)
+    "insert into absurd.queue_watermark
+            (queue_name, scanned_at, fully_scanned_at, scan_seconds, full_scan_blocks,
+             full_scan_seconds, is_bypassed, is_overdue, sweeps_confirmed, sweep_candidates,
+             priorities, low_watermarks, confirmed, candidates, weeks, weeks_until,
+             late_priorities, late_due_times, late_runs)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
      on conflict (queue_name) do update
-        set looked_at = excluded.looked_at, whole_at = excluded.whole_at,
-            near_seconds = excluded.near_seconds, blocks = excluded.blocks, seconds = excluded.seconds,
-            is_calm = excluded.is_calm, is_overdue = excluded.is_overdue,
-            sweep_froms = excluded.sweep_froms, sweep_nexts = excluded.sweep_nexts,
-            priorities = excluded.priorities, floors = excluded.floors, froms = excluded.froms,
-            nexts = excluded.nexts, weeks = excluded.weeks, untils = excluded.untils,
-            stray_priorities = excluded.stray_priorities, stray_instants = excluded.stray_instants,
-            stray_runs = excluded.stray_runs",
+        set scanned_at = excluded.scanned_at, fully_scanned_at = excluded.fully_scanned_at,
+            scan_seconds = excluded.scan_seconds, full_scan_blocks = excluded.full_scan_blocks,
+            full_scan_seconds = excluded.full_scan_seconds, is_bypassed = excluded.is_bypassed,
+            is_overdue = excluded.is_overdue, sweeps_confirmed = excluded.sweeps_confirmed,
+            sweep_candidates = excluded.sweep_candidates, priorities = excluded.priorities,
+            low_watermarks = excluded.low_watermarks, confirmed = excluded.confirmed,
+            candidates = excluded.candidates, weeks = excluded.weeks,
+            weeks_until = excluded.weeks_until, late_priorities = excluded.late_priorities,
+            late_due_times = excluded.late_due_times, late_runs = excluded.late_runs",
 );
 
 impl Front {
@@ -91,29 +93,41 @@ impl Front {
 }
 
 fn read(stored: Stored, kept: Front) -> Front {
-    let spans = stored.froms.into_iter().zip(stored.nexts).map(|(from, next)| Span { from, next });
-    let weeks = stored.weeks.into_iter().zip(stored.untils);
-    let floors = stored.priorities.into_iter().zip(stored.floors).zip(spans).zip(weeks).map(
-        |(((priority, since), span), (week, until))| Floor { priority, since, span, week, until },
-    );
+    let spans =
+        stored.confirmed.into_iter().zip(stored.candidates).map(|(from, next)| Span { from, next });
+    let weeks = stored.weeks.into_iter().zip(stored.weeks_until);
+    let floors =
+        stored.priorities.into_iter().zip(stored.low_watermarks).zip(spans).zip(weeks).map(
+            |(((priority, since), span), (week, until))| Floor {
+                priority,
+                since,
+                span,
+                week,
+                until,
+            },
+        );
     let strays = stored
-        .stray_priorities
+        .late_priorities
         .into_iter()
-        .zip(stored.stray_instants)
-        .zip(stored.stray_runs)
+        .zip(stored.late_due_times)
+        .zip(stored.late_runs)
         .map(|((priority, at), run)| Standing { priority, at, run });
-    let mut sweeps = stored.sweep_froms.into_iter().zip(stored.sweep_nexts);
+    let mut sweeps = stored.sweeps_confirmed.into_iter().zip(stored.sweep_candidates);
     let mut sweep = || sweeps.next().map(|(from, next)| Span { from, next }).unwrap_or_default();
     Front {
         floors: floors.collect(),
         strays: strays.collect::<Rc<[Standing]>>(),
         sweeps: Sweeps { rules: sweep(), leases: sweep(), attempts: sweep() },
         is_overdue: stored.is_overdue,
-        as_of: Some(stored.looked_at),
-        written_at: Some(stored.looked_at),
-        advanced_at: Some(stored.looked_at),
-        near_seconds: stored.near_seconds,
-        whole: Whole { at: Some(stored.whole_at), blocks: stored.blocks, seconds: stored.seconds },
+        as_of: Some(stored.scanned_at),
+        written_at: Some(stored.scanned_at),
+        advanced_at: Some(stored.scanned_at),
+        near_seconds: stored.scan_seconds,
+        whole: Whole {
+            at: Some(stored.fully_scanned_at),
+            blocks: stored.full_scan_blocks,
+            seconds: stored.full_scan_seconds,
+        },
         ..kept
     }
 }

@@ -6,7 +6,7 @@
 //! of one task (names, scopes, the graph) is the business of `scopes`, `resolve` and `graph`.
 
 mod fields;
-mod hash;
+mod interchange;
 mod kinds;
 mod read;
 mod size;
@@ -25,7 +25,7 @@ use super::program::{DeadlineAction, TriggerRule};
 use crate::error::{Error, Result};
 
 pub use fields::{Choice, Free, broken, place};
-pub use hash::of as hash;
+pub use interchange::{hash, interchange};
 pub use kinds::{Call, Content, Kind};
 pub use size::{check_size, too_large};
 
@@ -160,8 +160,8 @@ impl Document {
     /// nothing else.
     ///
     /// The form keeps numbers in free JSON (arguments, variables, ...) as they were written,
-    /// because a worker may tell `3.0` from `3`; the hash does not tell them apart, because
-    /// databases and YAML libraries write one number in several ways.
+    /// because a worker may tell `3.0` from `3`; [`interchange`] and the hash do not tell them apart,
+    /// because databases and YAML libraries write one number in several ways.
     ///
     /// # Errors
     /// XX001; none is known.
@@ -193,6 +193,6 @@ impl Step {
 #[cfg(test)]
 pub fn canonical(raw: &serde_json::Value) -> Result<(serde_json::Value, String)> {
     let text = Document::read(&raw.to_string(), &|| Ok(()))?.to_text()?;
-    let hash = hash(&text, &|| Ok(()))?;
+    let hash = hash(&interchange(&text, &|| Ok(()))?);
     Ok((serde_json::from_str(&text).unwrap(), hash))
 }

@@ -40,6 +40,7 @@ insert into contract values
     ('get_task_checkpoint_state', 'p_queue_name text, p_task_id uuid, p_step_name text, p_include_pending boolean DEFAULT false', 'TABLE(checkpoint_name text, state jsonb, status text, owner_run_id uuid, updated_at timestamp with time zone)'),
     ('get_task_checkpoint_states', 'p_queue_name text, p_task_id uuid, p_run_id uuid', 'TABLE(checkpoint_name text, state jsonb, status text, owner_run_id uuid, updated_at timestamp with time zone)'),
     ('get_task_result', 'p_queue_name text, p_task_id uuid', 'TABLE(task_id uuid, state text, result jsonb, failure_reason jsonb)'),
+    ('canonical_document', 'definition jsonb', 'text'),
     ('get_workflow', 'name text, version text DEFAULT NULL::text', 'TABLE(workflow_name text, workflow_version text, workflow_hash text, queue_name text, document jsonb, is_latest boolean, schedule text, is_paused boolean, next_trigger timestamp with time zone, registered_at timestamp with time zone, registered_by text)'),
     ('get_workflow_run', 'workflow_run_id uuid', 'absurd.workflow_run'),
     ('list_detach_candidates', 'p_queue_name text DEFAULT NULL::text', 'TABLE(queue_name text, parent_table text, partition_table text)'),

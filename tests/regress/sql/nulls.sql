@@ -102,6 +102,7 @@ insert into call (func, names, vals) values
     ('parse_workflow_step_name', '{full_name}', array['''n__1__s''']),
     ('register_workflow', '{p_definition,p_queue_name}', array['''{"name": "nulls_other", "tasks": {}}''', '''nulls''']),
     ('register_workflow_yaml', '{p_definition,p_queue_name}', array['''name: nulls_other''', '''nulls''']),
+    ('canonical_document', '{definition}', array['''{"name": "nulls_flow"}''']),
     ('get_workflow', '{name,version}', array['''nulls_flow''', '''1''']),
     ('start_workflow', '{p_workflow_name,p_workflow_version,p_inputs,p_queue_name,p_options}', array['''nulls_flow''', '''1''', '''{}''', '''nulls''', '''{}''']),
     ('set_current_version', '{name,version}', array['''nulls_flow''', '''1''']),

@@ -50,6 +50,12 @@ pub fn documents() -> Vec<Call> {
             vec![doc(json!({"name": "other", "version": "7", "tasks": {}})), text("q")],
             rows(other),
         ),
+        call(
+            "canonical_document",
+            1,
+            vec![doc(json!({"name": "other", "version": "7", "tasks": {}}))],
+            rows(|r| Ok(only::<&str>(r, 0)?.is_some_and(|text| text.starts_with(r#"{"catchup":false,"#)))),
+        ),
         call("register_workflow_yaml", 1, vec![text(OTHER), text("q")], rows(other)),
         call(
             "get_workflow",

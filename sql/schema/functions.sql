@@ -1,104 +1,6 @@
--- Runs last: the guards of the workflow tables, rights, and what each object is for.
+-- What the functions are for. Trigger functions also refuse any table but their own.
 
-create trigger workflow_run_guard
-    before insert or update on absurd.workflow_run
-    for each row execute function absurd.workflow_run_guard();
-create trigger workflow_run_record
-    after update of status on absurd.workflow_run
-    for each row when (old.status is distinct from new.status)
-    execute function absurd.workflow_run_record();
-
--- Backends remember which queues want notifications until they are told of a change.
-create trigger queues_changed
-    after update of notify or delete on absurd.queues
-    for each statement execute function absurd.queues_changed();
-
--- The history is written by the extension's owner: who may move a run cannot forge its past.
-alter function absurd.workflow_run_record() security definer;
-alter function absurd.workflow_run_record() set search_path = pg_catalog, pg_temp;
--- Each also refuses any table but its own.
-revoke execute on function absurd.workflow_run_guard(), absurd.workflow_run_record(),
-    absurd.queues_changed(), absurd.event_emission(), absurd.workflow_execution_forget() from public;
-
--- Tables ------------------------------------------------------------------------------------
-
-comment on table absurd.queues is
-    'One row per queue, with its policy. Written by create_queue, set_queue_policy and drop_queue.';
-comment on column absurd.queues.queue_name is 'Name of the queue, 1 to 57 bytes; its tables are t_, r_, c_, e_, w_ and, when partitioned, i_ with this name.';
-comment on column absurd.queues.created_at is 'When the queue was created.';
-comment on column absurd.queues.storage_mode is 'unpartitioned or partitioned.';
-comment on column absurd.queues.default_partition is 'Whether a partitioned queue has default partitions: enabled or disabled.';
-comment on column absurd.queues.partition_lookahead is 'How far ahead of now weekly partitions are made.';
-comment on column absurd.queues.partition_lookback is 'How far back from now weekly partitions are made.';
-comment on column absurd.queues.cleanup_ttl is 'How long ended tasks and emitted events are kept.';
-comment on column absurd.queues.cleanup_limit is 'How many tasks, and how many events, one cleanup removes at most.';
-comment on column absurd.queues.detach_mode is 'Which old partitions may be detached: none or empty.';
-comment on column absurd.queues.detach_min_age is 'How long ago a partition''s week must have ended before it may be detached.';
-comment on column absurd.queues.notify is 'Whether work that becomes ready is announced on channel absurd, with the queue''s name.';
-
-comment on table absurd.queue_front is
-    'Where the ready runs of a queue begin, when it has many weeks, or when an old snapshot keeps the index entries of claimed runs in front. Written by claims, about once a second; may be emptied at any time.';
-comment on column absurd.queue_front.queue_name is 'Name of the queue.';
-comment on column absurd.queue_front.looked_at is 'When a claim last looked at what may have changed.';
-comment on column absurd.queue_front.near_seconds is 'Seconds that this took; 0 where a look at everything was all there was.';
-comment on column absurd.queue_front.whole_at is 'When a claim last looked at everything.';
-comment on column absurd.queue_front.blocks is 'Blocks of tables and indexes that this took.';
-comment on column absurd.queue_front.seconds is 'Seconds that it took.';
-comment on column absurd.queue_front.is_calm is 'Whether looking costs no more than with any other queue, so that claims do not rely on this row.';
-comment on column absurd.queue_front.is_overdue is 'Whether a lease, an attempt or a cancellation rule was overdue.';
-comment on column absurd.queue_front.sweep_froms is 'Of cancellation rules, leases and attempts: the instant before which none is overdue.';
-comment on column absurd.queue_front.sweep_nexts is 'Of each of these, where that will be once another look has confirmed it.';
-comment on column absurd.queue_front.priorities is 'Priorities in which runs may be ready, highest first.';
-comment on column absurd.queue_front.floors is 'Of each of these, the instant where claims begin.';
-comment on column absurd.queue_front.froms is 'Of each, the instant where the next look begins.';
-comment on column absurd.queue_front.nexts is 'Of each, where the look after that will begin.';
-comment on column absurd.queue_front.weeks is 'Of each, the tag of the week whose runs come first, in a partitioned queue.';
-comment on column absurd.queue_front.untils is 'Of each, the instant from which on runs of other weeks may come first.';
-comment on column absurd.queue_front.stray_priorities is 'Priorities of runs that stand before all this, because a transaction has not ended or somebody holds them.';
-comment on column absurd.queue_front.stray_instants is 'When each of these became ready.';
-comment on column absurd.queue_front.stray_runs is 'Their ids.';
-
-comment on table absurd.queue_behind is
-    'Instants before the front of a queue (absurd.queue_front) at which runs have been made ready since a claim last looked there; the next look takes them. May be emptied at any time.';
-comment on column absurd.queue_behind.queue_name is 'Name of the queue.';
-comment on column absurd.queue_behind.available_at is 'The instant.';
-
-comment on table absurd.queue_access is
-    'Which roles have been given which access by grant_access(), so that queues made later are theirs too.';
-comment on column absurd.queue_access.role_id is 'Id of the role.';
-comment on column absurd.queue_access.role_name is 'What the role was called then.';
-comment on column absurd.queue_access.system_id is 'The cluster that the id is of.';
-comment on column absurd.queue_access.access is 'producer, worker, viewer or admin.';
-comment on column absurd.queue_access.queue_name is 'Queue, null for every one.';
-
-comment on table absurd.workflow_run is
-    'One row per workflow run. Clients may write it directly: every INSERT and UPDATE is checked by workflow_run_guard.';
-comment on column absurd.workflow_run.workflow_run_id is 'Id of the run; never changes.';
-comment on column absurd.workflow_run.workflow_name is 'Name of the workflow: ^[a-z][a-z0-9_]*$ without "__" and without a trailing "_"; never changes.';
-comment on column absurd.workflow_run.workflow_version is 'Version of the workflow: ^[a-zA-Z0-9._-]+$ without "__" and without a trailing "_"; never changes.';
-comment on column absurd.workflow_run.workflow_hash is 'Hash of the workflow''s definition, any text that is not blank.';
-comment on column absurd.workflow_run.status is 'pending -> running | failed | cancelled; running -> completed | failed | cancelled; those three are final.';
-comment on column absurd.workflow_run.absurd_run_id is 'Run of the task at the root of the workflow run, when there is one.';
-comment on column absurd.workflow_run.absurd_queue is 'Queue that the workflow run works with.';
-comment on column absurd.workflow_run.inputs is 'What the workflow run was started with.';
-comment on column absurd.workflow_run.created_by is 'Who or what created the run.';
-comment on column absurd.workflow_run.tags is 'Object of tags to find the run by.';
-comment on column absurd.workflow_run.result is 'What a completed run has come to.';
-comment on column absurd.workflow_run.error is 'Why a run failed or was cancelled.';
-comment on column absurd.workflow_run.started_at is 'When the run started; filled in when an UPDATE sets it running.';
-comment on column absurd.workflow_run.completed_at is 'When the run ended, never before started_at; filled in when an UPDATE sets a final status.';
-comment on column absurd.workflow_run.task_count is 'Number of tasks as its client counts them, not negative.';
-comment on column absurd.workflow_run.created_at is 'When the run was created.';
-comment on column absurd.workflow_run.updated_at is 'When the row was last updated; null until then.';
-
-comment on table absurd.workflow_transition is
-    'Every change of a workflow run''s status. Written by the engine alone; read it with workflow_run_history().';
-comment on column absurd.workflow_transition.workflow_run_id is 'The workflow run.';
-comment on column absurd.workflow_transition.to_status is 'Status that it went to.';
-comment on column absurd.workflow_transition.from_status is 'Status that it came from.';
-comment on column absurd.workflow_transition.changed_at is 'When the status changed.';
-comment on column absurd.workflow_transition.changed_by is 'Role that changed it.';
-comment on column absurd.workflow_transition.number is 'Which change of the run it is, from 1.';
+revoke execute on function absurd.event_emission() from public;
 
 -- Rights -------------------------------------------------------------------------------------
 
@@ -196,10 +98,8 @@ comment on function absurd.await_event(text, uuid, uuid, text, text, integer) is
     'Awaits an event as a step of a running run. (false, payload): the step''s checkpoint or the event answers; (false, NULL): p_timeout seconds have passed, said once; (true, NULL): the run sleeps now, stop working on it. Errors: 22023 negative timeout, a name that is blank or of more than 2,000 bytes, not the task''s run; 22004 NULL; AB001 task cancelled; AB002 run failed; 55000 not running; P0002 unknown run; 42P01 unknown queue; 40001 the event is newer than the transaction''s snapshot, retry.';
 comment on function absurd.emit_event(text, text, jsonb) is
     'Emits an event and wakes its waiters. The first emission of a name stands, later ones change nothing. NULL payload is JSON null. Errors: 22004, 22023 name, also of more than 2,000 bytes; 42P01 unknown queue; 40001 a wait is newer than the transaction''s snapshot, retry.';
-
 comment on function absurd.emit_events(text, text[], jsonb[]) is
     'Emits events, all or none, each with its element of p_payloads (NULL: no payloads), as emit_event does. Errors: as emit_event, naming the element, counted from 0; 22023 other number of payloads.';
-
 comment on function absurd.event_emission() is
     'Trigger: makes whoever stores an event in a queue''s table meet those who are about to await it.';
 
@@ -265,3 +165,46 @@ comment on function absurd.workflow_run_guard() is
     'Trigger: checks every row written to absurd.workflow_run and fills its timestamps.';
 comment on function absurd.workflow_run_record() is
     'Trigger: records changes of absurd.workflow_run.status in absurd.workflow_transition.';
+
+-- Workflow documents -----------------------------------------------------------------------
+
+comment on function absurd.register_workflow(jsonb, text) is
+    'Registers a workflow document (highway-dsl) and the queue that its runs work with. workflow_hash is the SHA-256 of canonical_document(p_definition). Without p_queue_name a new version has the queue of the version before. The same content again: created = false, a NOTICE says which version is current, and another queue replaces the one it had. Errors: 22023 naming the step and the rule for a document that cannot be executed; 54000 more than 4 MiB of text, 100,000 values or what the engine compiles; 42501 no INSERT on workflow_definition; 42710 the version is registered with other content; 42P01 unknown queue; 22004 NULL.';
+comment on function absurd.register_workflow_yaml(text, text) is
+    'As register_workflow, from YAML or JSON text. Errors: as register_workflow; 22023 text that is not YAML.';
+comment on function absurd.canonical_document(jsonb) is
+    'A workflow document in its canonical form, defaults filled in and unknown fields dropped, as the text of RFC 8785 (JSON Canonicalization Scheme); its SHA-256 is the workflow_hash that register_workflow returns. Errors: 22023 naming the step and the rule for a document that breaks the format''s, or the path of a number that a double does not hold; 54000 too large; 22004 NULL.';
+comment on function absurd.set_current_version(text, text) is
+    'Makes a registered version current: runs start with it unless they name another, and it is in charge of the schedule. Errors: P0002 unknown; 42501 no UPDATE on workflow_definition; 22004 NULL.';
+comment on function absurd.delete_workflow(text, text) is
+    'Removes a version of a workflow, or all of them; returns how many. The newest that is left is current then. Errors: P0002 unknown; 55000 open runs need it; 42501 no DELETE on workflow_definition; 22004 NULL name.';
+comment on function absurd.get_workflow(text, text) is
+    'A registered workflow, the version registered last unless one is named: its document and what is known of it. Errors: P0002 unknown; 22004 NULL name.';
+comment on function absurd.list_workflows() is
+    'All registered workflows, by name and the newest first. Schedule columns of all but the version registered last are NULL.';
+comment on function absurd.start_workflow(text, text, jsonb, text, jsonb) is
+    'Starts a run of a registered workflow, the version registered last unless one is named, in the caller''s transaction; returns its id. p_inputs: an object. Options: created_by, tags, idempotency_key (the workflow''s run with that key is returned), respect_max_active_runs (wait as pending while the bound is reached). Errors: P0002 unknown workflow; 22004 NULL name, no queue; 22023 inputs (no object, more than 1,000 levels of nesting) or option; 42P01 unknown queue.';
+comment on function absurd.workflow_run_steps(uuid) is
+    'The steps of a run that the database executes, in the order of execution, those last that never came to it. waiting_for: an object that says what an open step waits for: queued_since, worker and lease_until, backoff_until, event, until, timeout_at, children; last_error: the error of its last failed attempt. What is known of tasks is shown to who may read the queue''s tables. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.list_event_waits(text, text) is
+    'The steps of workflow runs that wait for an event, or for any, in one queue or in all, with the instant at which they give up; of the runs that the caller sees. Errors: 42501 no SELECT on workflow_run.';
+comment on function absurd.workflow_run_context(uuid) is
+    '{"inputs", "variables", "results"} of a run that the database executes. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.pause_workflow(text) is
+    'Stops a workflow''s schedule; runs can still be started. Errors: P0002 unknown workflow; 22004 NULL.';
+comment on function absurd.resume_workflow(text) is
+    'Lets a workflow''s schedule go on. Triggers missed meanwhile are made up for only with catchup. Errors: P0002 unknown workflow; 22004 NULL.';
+comment on function absurd.advance_timers(text, integer) is
+    'Fires at most p_limit timers of executed runs that have come due, waits, timeouts, of attempts too, and deadlines, in one queue or in all; returns how many. claim_task does the same for its queue, few at a time. Errors: 42P01 unknown queue; 22004, 22023 limit.';
+comment on function absurd.run_schedules(integer) is
+    'Creates at most p_limit runs of workflows whose schedules have come due; returns how many. A schedule that fails is reported as a warning. Errors: 22004, 22023 limit.';
+comment on function absurd.add_workflow_items(uuid, text, jsonb) is
+    'Adds the elements of an array to a running dynamic foreach, named by its path. Errors: P0002 unknown run or step; 55000 the step takes no items; 22023 no array, too many items, more than 1,000 levels of nesting; 22004 NULL.';
+comment on function absurd.workflow_diagram(text, text) is
+    'A registered workflow as a Mermaid flowchart, the version registered last unless one is named. Errors: P0002 unknown; 22004 NULL name.';
+comment on function absurd.workflow_run_diagram(uuid) is
+    'A run that the database executes as a Mermaid flowchart, its steps in the colours of their states. Errors: P0002 not such a run; 22004 NULL.';
+comment on function absurd.workflow_definition_deleted() is
+    'Trigger: refuses to delete a workflow that open runs need, and lets another version take charge of its schedule.';
+comment on function absurd.workflow_execution_forget() is
+    'Trigger: removes what a deleted run of absurd.workflow_execution consisted of; refuses while children of it are open.';
