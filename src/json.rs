@@ -172,7 +172,10 @@ mod tests {
                 drop(value);
             }
         };
-        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap();
+        let thread = std::thread::Builder::new()
+            .stack_size(if cfg!(debug_assertions) { 8 << 20 } else { 1 << 20 })
+            .spawn(work)
+            .unwrap();
         thread.join().unwrap();
     }
 }

@@ -63,9 +63,10 @@ mod tests {
 
     #[test]
     fn what_is_alive_is_counted() {
+        // A thread of the tests frees what another has allocated, so its count may lie below zero.
         let before = in_use();
         let mut values: Vec<Box<[u8; 100]>> = (0..10).map(|_| Box::new([0; 100])).collect();
-        let grown = in_use() - before;
+        let grown = in_use().wrapping_sub(before);
         assert!((10 * 112..10 * 112 + 200).contains(&grown), "{grown}");
         values.truncate(1);
         drop(values);

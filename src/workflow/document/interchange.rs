@@ -196,10 +196,8 @@ mod tests {
     #[test]
     fn keys_are_in_the_order_of_their_utf_16_code_units() {
         // U+1F600 is D83D DE00, and so before U+FB33.
-        assert_eq!(
-            of(r#"{"\ufb33":1, "😀":2, "a":3, "":4, "B":5}"#),
-            r#"{"":4,"B":5,"a":3,"😀":2,"דּ":1}"#
-        );
+        let written = of(r#"{"\ufb33":1, "😀":2, "a":3, "":4, "B":5}"#);
+        assert_eq!(written, "{\"\":4,\"B\":5,\"a\":3,\"😀\":2,\"\u{fb33}\":1}");
         assert_eq!(of(r#"{"a": 1, "a": 2}"#), r#"{"a":2}"#);
     }
 
@@ -222,8 +220,8 @@ mod tests {
         fn every_double_is_read_back(double in any::<f64>().prop_filter("finite", |d| d.is_finite())) {
             let written = of(&format!("{double:e}"));
             prop_assert_eq!(written.parse::<f64>().unwrap(), double);
-            prop_assert_eq!(of(&written), written);
             prop_assert!(written.len() <= 25, "{}", written);
+            prop_assert_eq!(of(&written), written);
         }
     }
 }
