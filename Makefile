@@ -8,13 +8,13 @@ export PG_CONFIG
 EXTENSION := absurd
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := target/dist$(addprefix -,$(PG))
-TIERS := lint pure regress isolation binary clients workflows server differential cron dump fuzz storm
+TIERS := lint pure regress isolation newest binary clients workflows server front differential cron dump fuzz storm
 SEQUENCES ?= 10000
 
 .DEFAULT_GOAL := help
 .PHONY: help build sql install uninstall demo demo-stop psql test test-pure test-regress \
-	test-isolation test-binary test-clients test-server test-differential test-cron test-dump \
-	test-deep test-storm test-assert test-workflows fuzz lint bench bench-quick setup clean
+	test-isolation test-newest test-binary test-clients test-server test-front test-differential test-cron test-dump \
+	test-deep test-storm test-assert test-all test-workflows fuzz lint bench bench-quick setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -61,6 +61,9 @@ test-regress: ## what a psql session sees, function by function
 test-isolation: ## verbs that meet on one row, in several sessions
 	@.ci/test isolation
 
+test-newest: ## regress, isolation and workflows on the newest major version
+	@.ci/test newest
+
 test-clients: ## real clients, the examples, and the documents' SQL
 	@.ci/test clients
 
@@ -69,6 +72,9 @@ test-binary: ## every function with typed and with varchar parameters
 
 test-server: ## notifications, costs, documents against the engine
 	@.ci/test server
+
+test-front: ## claims beside an old snapshot, and on a queue of a year's weeks
+	@.ci/test front
 
 test-differential: ## the same operations here and on the reference
 	@.ci/test differential
@@ -88,8 +94,13 @@ fuzz: ## ABSURD_FUZZ_SECONDS (600) of strange values and documents, from ABSURD_
 test-storm: ## ABSURD_STORM_SECONDS (600) of everything at once, from ABSURD_STORM_SEED or a new one
 	@ABSURD_STORM_SECONDS=$${ABSURD_STORM_SECONDS:-600} .ci/test storm
 
+test-all: ## every tier on each of Postgres 15 to 18
+	@for major in 15 16 17 18; do \
+		echo "==> Postgres $$major"; PG=$$major .ci/test $(filter-out newest,$(TIERS)) || failed=1; \
+	done; exit $${failed:-0}
+
 test-assert: ## isolation, the server tests and the storm on a Postgres built with assertions
-	@.ci/setup test && PG=$$(. .ci/common && installed_major)-assert .ci/test isolation server storm
+	@.ci/setup test && PG=$$(. .ci/common && installed_major)-assert .ci/test isolation server front storm
 
 lint: ## formatting, clippy and the house rules
 	@.ci/test lint

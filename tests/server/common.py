@@ -36,6 +36,29 @@ def until(condition, what):
         assert time.monotonic() < deadline, what
 
 
+# Seconds after which a test that waits for scans is given up: a bound for what hangs, not for what is slow.
+PATIENCE = 120
+
+
+class Scans:
+    """The scans of a queue's front that claims have written down since: claims find at the next one what has become
+    ready behind the watermarks. How often one is due is a matter of time, which the benchmark measures."""
+
+    def __init__(self, conn, queue, full=False):
+        self.conn, self.queue = conn, queue
+        self.column = "fully_scanned_at" if full else "scanned_at"
+        self.count, self.last, self.until = 0, self._read(), time.monotonic() + PATIENCE
+
+    def _read(self):
+        return value(self.conn, f"select {self.column} from absurd.queue_watermark where queue_name = %s", self.queue)
+
+    def so_far(self):
+        assert time.monotonic() < self.until, f"{self.count} scans in {PATIENCE} s"
+        now = self._read()
+        self.count, self.last = self.count + (now != self.last), now
+        return self.count
+
+
 def in_background(call):
     """Runs a call in a thread; the returned function joins it and gives its result."""
     came = []
