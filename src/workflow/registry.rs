@@ -170,8 +170,8 @@ pub fn register(session: &Session, text: String, queue: Option<&str>) -> Result<
 /// [`register`] hashes.
 ///
 /// # Errors
-/// 22023 naming the step and the rule for a document that breaks the format's; 54000 for one that is
-/// too large.
+/// 22023 naming the step and the rule for a document that breaks the format's; 54000 for one that
+/// is too large.
 pub fn canonical(session: &Session, text: &str) -> Result<String> {
     let check: Check = &bounded(session);
     let (document, _) = Document::read_new(text, check)?;

@@ -121,8 +121,8 @@ fn unpack<'a, T: Deserialize<'a>>(value: &'a str) -> Result<T> {
         .map_err(|error| broken("the workflow", format!("cannot be read: {error}")))
 }
 
-/// A finite double as ECMAScript's Number::toString writes it: the fewest digits that it can be told
-/// by, without an exponent from 1e-6 to below 1e21.
+/// A finite double as ECMAScript's Number::toString writes it: the fewest digits that tell it from
+/// others, without an exponent from 1e-6 to below 1e21.
 fn ecmascript(double: f64) -> String {
     // Minus zero is written as zero.
     let double = double + 0.0;

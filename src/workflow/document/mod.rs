@@ -160,8 +160,8 @@ impl Document {
     /// nothing else.
     ///
     /// The form keeps numbers in free JSON (arguments, variables, ...) as they were written,
-    /// because a worker may tell `3.0` from `3`; [`interchange`] and the hash do not tell them apart,
-    /// because databases and YAML libraries write one number in several ways.
+    /// because a worker may tell `3.0` from `3`; [`interchange`] and the hash do not tell them
+    /// apart, because databases and YAML libraries write one number in several ways.
     ///
     /// # Errors
     /// XX001; none is known.
