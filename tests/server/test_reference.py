@@ -13,7 +13,7 @@ REFERENCE = DOCS / "reference.md"
 # The other document that may describe functions.
 WORKFLOWS = DOCS / "workflows.md"
 # The documents whose examples show their results.
-SHOWING = ["reference.md", "operations.md", "clients.md", "state-machines.md", "workflows.md"]
+SHOWING = ["reference.md", "operations.md", "clients.md", "state-machines.md", "workflows.md", "faq.md"]
 STARTED = r"(?:<!-- (?P<kind>\w+): (?P<value>\w+) -->\n)?```sql\n(?P<code>.*?)```"
 EXAMPLE = re.compile(STARTED + r"(?:\n```\n(?P<shown>.*?)```)?", re.S)
 TYPES = {"timestamp with time zone": "timestamptz"}
@@ -206,3 +206,17 @@ def test_error_codes_are_those_of_the_table():
     used |= set(re.findall(r"\b(?:22\d{3}|P0002|55000|40001|42622|42710|23514)\b", body))
     assert used - explained == set()
     assert explained >= {"AB001", "AB002", "AB003"}
+
+
+def test_the_tests_that_documents_name_are_there():
+    named = [
+        (path.name, *place.split("::"))
+        for path in [*DOCS.glob("*.md"), DOCS.parent / "CONTRIBUTING.md"]
+        for place in re.findall(r"`(tests/[\w./-]+\.(?:py|spec|sql)(?:::\w+)?)`", path.read_text())
+    ]
+    missing = []
+    for document, path, *test in named:
+        file = DOCS.parent / path
+        if not file.exists() or (test and f"def {test[0]}(" not in file.read_text()):
+            missing.append((document, path, *test))
+    assert named and missing == []
