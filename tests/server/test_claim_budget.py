@@ -148,7 +148,7 @@ def test_stored_rules_that_cannot_be_printed_stop_nobody(conn, queue, column, di
     conn.execute("select absurd.create_queue(%s)", (queue,))
     for name in ("poison", "good"):
         conn.execute("select absurd.spawn_task(%s, %s, '{}')", (queue, name))
-    wrong = f"jsonb_build_object('kind', 'fixed', 'max_delay', 5, 'x', {LONG})"
+    wrong = f"jsonb_build_object('kind', 'fixed', 'max_delay', 3600, 'x', {LONG})"
     conn.execute(f"update absurd.t_{queue} set {column} = {wrong} where task_name = 'poison'")
     names = "select task_name from absurd.claim_task(%s, 'w', 600, 5)"
     handed = [name for (name,) in conn.execute(names.replace("600", "1"), (queue,))]

@@ -173,7 +173,7 @@ def anchors(path):
     return {anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.M)}
 
 
-@pytest.mark.parametrize("name", SHOWING)
+@pytest.mark.parametrize("name", ["../README.md", "../CONTRIBUTING.md", *(path.name for path in sorted(DOCS.glob("*.md")))])
 def test_links_lead_somewhere(name):
     path = DOCS / name
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)

@@ -229,7 +229,7 @@ def test_registering_can_be_cancelled(conn, queue, connect, shape):
 
 
 def test_a_stored_document_is_the_jsonb_of_its_text(conn, queue):
-    values = ["", "x", "é", "\U0001f600", 'q"uote', "back\\slash", "tab\t", 0, -1.5, 1e300, 12345678901234567890, True, False, None]
+    values = ["", "x", "é", "\U0001f600", 'q"uote', "back\\slash", "tab\t", 0, -1.5, 1e300, 2**60, True, False, None]
     values += [[], {}, [[1], {"a": [None] * 100}], {str(n): n for n in range(100)}]
     kwargs = {f"{'k' * (n % 7)}{n}\u00e9\n": value for n, value in enumerate(values)} | {"": 1, 'a"b': 2}
     flow = document(task("a", kwargs=kwargs, args=values), variables=kwargs)
