@@ -63,6 +63,9 @@ def reference():
             [tool, "init", "-d", dsn], check=True, timeout=60, env=os.environ | {"PATH": path}
         )
         engine = Engine("reference", dsn)
+        if engine.conn.server_version >= 180000:
+            engine.close()
+            pytest.skip("from 18 on Absurd 0.5.1 takes ids from Postgres's own uuidv7(), which no fake time reaches")
         yield engine
         engine.close()
 
