@@ -101,7 +101,7 @@ def peers(book: Book) -> list[str]:
         rows.append([entry["system"], f"{entry['tasks']:,}", rate(entry["enqueue"]), rate(entry["work"]),
                      rate(entry["both"]), ratio, entry["how"]])
     return ["## Enqueue n tasks one by one, work them with 4 workers", "",
-            "Each task is acknowledged durably by itself. A ratio above one says how many times as many tasks a second "
+            "Each task is acknowledged by itself. A ratio above one says how many times as many tasks a second "
             "absurd puts through.", "",
             *table(["system", "n", "enqueued", "worked", "both", "absurd is", "how"], rows), ""]
 

@@ -147,7 +147,8 @@ pub(super) mod setting {
         // SAFETY: as a function's SET clause does it.
         unsafe {
             let level = NewGUCNestLevel();
-            guc::set_locally(c"search_path", c"pg_catalog");
+            // Where it is not named, the schema of temporary objects comes first.
+            guc::set_locally(c"search_path", c"pg_catalog, pg_temp");
             LEVELS.with_borrow_mut(|levels| levels.push(level));
         }
     }

@@ -83,7 +83,9 @@ def test_the_quickstart_shows_what_happens(fresh, tmp_path, kind):
             conn.execute(document)
             until(lambda: {row[1] for row in as_text(steps)} == {"completed"}, "the workflow has ended")
             assert as_text(steps) == shown_rows(ended)
+            conn.execute("drop role if exists shop_app")
             conn.execute(grant)
+            conn.execute("drop owned by shop_app; drop role shop_app")
         finally:
             worker.kill()
             worker.wait()
@@ -97,7 +99,7 @@ def test_the_worker_of_the_readme_works_its_task(fresh, tmp_path):
         try:
             state = "select state, completed_payload from absurd.t_shop"
             until(lambda: conn.execute(state).fetchone()[0] == "completed", "the task has ended")
-            assert conn.execute(state).fetchone()[1] == {"shelf": 7, "order": 42, "paid": True}
+            assert conn.execute(state).fetchone()[1] == {"shelf": 7, "key": "order-42", "paid": True}
         finally:
             worker.kill()
             worker.wait()

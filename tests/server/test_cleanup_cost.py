@@ -2,6 +2,7 @@
 
 import json
 
+import psycopg
 import pytest
 
 HISTORY = 1_000_000
@@ -13,8 +14,6 @@ OPEN = 500
 @pytest.fixture(scope="module")
 def history(database):
     """Two queues with the same thousand old tasks, one of them among a million newer ones."""
-    import psycopg
-
     with psycopg.connect(database, autocommit=True) as conn:
         for queue, kept in (("small", 0), ("large", HISTORY)):
             conn.execute("select absurd.create_queue(%s)", (queue,))
@@ -130,7 +129,10 @@ def rows_passed(plan):
 
 
 def test_rows_a_task_are_the_same_for_more_tasks(direct):
-    direct.execute("load 'auto_explain'")
+    try:
+        direct.execute("load 'auto_explain'")
+    except psycopg.errors.UndefinedFile:
+        pytest.skip("this Postgres comes without auto_explain, which tells how many rows a plan passes on")
     direct.execute(
         """select set_config('auto_explain.' || name, value, false)
              from (values ('log_min_duration', '0'), ('log_analyze', 'on'), ('log_timing', 'off'),

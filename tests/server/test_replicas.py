@@ -73,9 +73,13 @@ class Pair:
 
     def take_over(self):
         """The subscription ends; from now on the subscriber works."""
+        # From 16 on only a superuser alters a subscription without a password.
+        was_super = value(self.admin, "select rolsuper from pg_roles where rolname = %s", self.owner)
+        self.admin.execute(f"alter role {self.owner} superuser")
         self.subscriber.execute("alter subscription work disable")
         self.subscriber.execute("alter subscription work set (slot_name = none)")
         self.subscriber.execute("drop subscription work")
+        self.admin.execute(f"alter role {self.owner} {'' if was_super else 'no'}superuser")
 
     def close(self):
         self.admin.execute(f"alter role {self.owner} superuser")

@@ -68,22 +68,35 @@ class Storm:
         conn.close()
 
 
+# What the server has acknowledged, as its clients know it: workflow runs and, by queue, tasks. Those of queue plain are
+# cleaned up meanwhile.
+ACKNOWLEDGED = {"runs": [], **{queue: [] for queue in QUEUES}}
+
+
+def spawn(conn, queue, options):
+    """Without a transaction around it, so that an answer is an acknowledged commit."""
+    spawned = conn.execute("select task_id from absurd.spawn_task(%s, 'f', '{}', %s)", (queue, psycopg.types.json.Jsonb(options)))
+    ACKNOWLEDGED[queue].append(spawned.fetchone()[0])
+
+
 def produce(choose, conn):
     queue, n = choose.choice(QUEUES), choose.randrange(200)
     match choose.randrange(6):
         case 0:
-            conn.execute("select absurd.start_workflow('storm', p_inputs => %s, p_queue_name => %s)", (f'{{"n": {n}}}', queue))
+            started = conn.execute(
+                "select absurd.start_workflow('storm', p_inputs => %s, p_queue_name => %s)", (f'{{"n": {n}}}', queue)
+            )
+            ACKNOWLEDGED["runs"].append(started.fetchone()[0])
         case 1:
             conn.execute("select absurd.emit_event(%s, %s, '1')", (queue, f"storm_{n}"))
         case 2:
-            conn.execute("select absurd.spawn_task(%s, 'f', '{}', %s)", (queue, f'{{"idempotency_key": "key {n}"}}'))
+            spawn(conn, queue, {"idempotency_key": f"key {n}"})
         case 3:
             found = conn.execute(f"select task_id from absurd.t_{queue} where state = 'pending' limit 1").fetchone()
             if found and choose.random() < 0.2:
                 conn.execute("select absurd.cancel_task(%s, %s)", (queue, found[0]))
         case _:
-            options = {"priority": choose.randrange(3), "max_attempts": choose.choice([1, 3])}
-            conn.execute("select absurd.spawn_task(%s, 'f', '{}', %s)", (queue, psycopg.types.json.Jsonb(options)))
+            spawn(conn, queue, {"priority": choose.randrange(3), "max_attempts": choose.choice([1, 3])})
     time.sleep(0.004)
 
 
@@ -251,6 +264,11 @@ def test_nothing_is_lost_and_nothing_is_done_twice(server):
         twice = f"""select t.task_id, t.state, count(l.*) from absurd.t_{queue} t left join public.ledger l using (task_id)
                      group by t.task_id, t.state having count(l.*) <> case when t.state = 'completed' then 1 else 0 end"""
         assert conn.execute(twice).fetchall() == []
+    lost = "select id from unnest(%s::uuid[]) id where not exists (select from absurd.{0} where {1} = id)"
+    for kind in ("runs", "weekly"):
+        ids = ACKNOWLEDGED[kind]
+        where = ("workflow_run", "workflow_run_id") if kind == "runs" else (f"t_{kind}", "task_id")
+        assert ids and conn.execute(lost.format(*where), (ids,)).fetchall() == []
     keyed = "select idempotency_key from absurd.t_plain where idempotency_key is not null group by 1 having count(*) > 1"
     assert conn.execute(keyed).fetchall() == []
     if conn.execute("select from pg_available_extensions where name = 'amcheck'").fetchone() is None:

@@ -158,7 +158,7 @@ fn check(program: &Program) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 1000 } else { 20_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn arbitrary_json(value in anything()) {
