@@ -11,6 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 OPTIONS = {"claim_timeout": 30, "concurrency": 4, "poll_interval": 0.02}
 WHAT = {
+    "ABSURD_TEST_PACKAGES": "the folder that .ci/setup unpacked pgbouncer into",
     "ABSURD_TEST_OLDER": "the folder that `pip install --target` put absurd 0.0.7 into",
     "ABSURD_TEST_TYPESCRIPT": "a copy of tests/clients/typescript after `npm ci`",
 }
