@@ -109,6 +109,17 @@ def claimed_by_the_next_scans(conn, *names, full=False):
         wanted -= set(claim(conn))
 
 
+def claim_and_hold(session, conn, name):
+    """A session claims this task in a transaction that stays open. One that came to scan for all would keep others from
+    it for as long, so it lets go and claims again."""
+    spawn(conn, name)
+    scans_for_all = "select from pg_locks where pid = %s and locktype = 'advisory'"
+    until = time.monotonic() + PATIENCE
+    while claim(session) != [name] or conn.execute(scans_for_all, (session.info.backend_pid,)).rowcount:
+        assert time.monotonic() < until
+        session.rollback()
+
+
 def look(conn, looks):
     """Claims beside a steady supply of other work until so many scans were written down."""
     scans = Scans(conn, QUEUE)
@@ -153,8 +164,7 @@ def test_a_late_commit_is_found_by_the_next_scan(littered, connect):
 
 def test_what_ends_after_several_looks_is_found_by_the_next_scan(littered, connect):
     taker, holder, late, prepared = (connect(autocommit=False) for _ in range(4))
-    spawn(littered, "tried")
-    assert claim(taker) == ["tried"]
+    claim_and_hold(taker, littered, "tried")
     spawn(littered, "held")
     assert holder.execute(f"select from absurd.t_{QUEUE} where task_name = 'held' for update").rowcount == 1
     spawn(late, "late")
@@ -179,8 +189,7 @@ def test_what_transactions_under_way_have_made_ready_is_remembered_until_they_en
     late, other = connect(autocommit=False), connect(autocommit=False)
     assert strays(near) == 0
     spawn(late, "late")
-    spawn(near, "tried")
-    assert claim(other) == ["tried"]
+    claim_and_hold(other, near, "tried")
     look(near, 4)
     assert strays(near) == 2
     late.rollback()
@@ -280,8 +289,7 @@ def test_strays_that_take_statements_are_tried_in_turn(connect):
         )
         for _ in range(many):
             spawn(late, "late")
-        spawn(conn, "tried")
-        assert claim(taker) == ["tried"]
+        claim_and_hold(taker, conn, "tried")
         look(conn, 4)
         assert strays(conn) == many + 1
         costs, scans = [], Scans(conn, QUEUE)
@@ -398,8 +406,11 @@ def test_an_instant_of_long_ago_is_found_by_a_look_at_everything(connect):
             f"""update absurd.r_{QUEUE} r set available_at = '2020-02-02'
                   from absurd.t_{QUEUE} t where t.task_id = r.task_id and t.task_name = 'old'"""
         )
-        assert claim(conn) == ["new"]
-        claimed_by_the_next_scans(conn, "old", full=True)
+        # Unless a full scan is due just now.
+        first = claim(conn)
+        assert first in (["new"], ["old"])
+        if first == ["new"]:
+            claimed_by_the_next_scans(conn, "old", full=True)
 
 
 def test_what_another_look_has_found_is_not_lost(near):
@@ -434,8 +445,7 @@ def test_a_cancellation_rule_is_carried_out_by_the_next_scan(littered):
 
 def test_a_rolled_back_claim_is_found_by_the_next_scan(littered, connect):
     other = connect(autocommit=False)
-    spawn(littered, "tried")
-    assert claim(other) == ["tried"]
+    claim_and_hold(other, littered, "tried")
     time.sleep(0.1)
     for _ in range(20):
         spawn(littered, "other")
