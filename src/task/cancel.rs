@@ -6,8 +6,8 @@ use crate::params;
 use crate::pg::{Session, Statement, Uuid};
 use crate::queue::QueueName;
 
-/// Cancels the open runs of some tasks, in one order. Waits for runs that others hold, a completing
-/// worker for one.
+/// Cancels the open runs of some tasks, in one order. Waits for runs that others hold, a
+/// completing worker for one.
 static CANCEL_RUNS: Statement = Statement::new(
     "with held as materialized (
         select r.run_id
@@ -21,8 +21,8 @@ static CANCEL_RUNS: Statement = Statement::new(
        from held
       where r.run_id = held.run_id",
 );
-/// Cancels the tasks that are open and have no open run, and removes their waits: only now, since a
-/// run that had to be waited for may have registered one.
+/// Cancels the tasks that are open and have no open run, and removes their waits: only now, since
+/// a run that had to be waited for may have registered one.
 static CANCEL_TASKS: Statement = Statement::new(
     "with held as materialized (
         select t.task_id

@@ -276,8 +276,8 @@ fn priority(value: Option<Value>) -> Result<i16> {
     }
 }
 
-/// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's index reads
-/// them.
+/// The longest that a cancellation rule can wait, 31 years: nine digits, as the table's index
+/// reads them.
 const LONGEST_RULE: i64 = 999_999_999;
 
 fn whole_seconds(name: &str, value: Option<Value>) -> Result<Option<i64>> {

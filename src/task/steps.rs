@@ -10,8 +10,8 @@ use crate::params;
 use crate::pg::{Jsonb, Session, Statement};
 use crate::queue::{QueueName, ready};
 
-/// The longest limit of an attempt that is kept, in seconds: a century is as good as none, and more
-/// would not fit a timestamp.
+/// The longest limit of an attempt that is kept, in seconds: a century is as good as none, and
+/// more would not fit a timestamp.
 const LONGEST: f64 = 3.2e9;
 
 /// A step's task to spawn; values are JSON text.

@@ -10,10 +10,8 @@ import uuid
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from support import SEARCH_PATH
+from support import SEARCH_PATH, empty_database
 
 VARIABLE = "ABSURD_TEST_DSN_BASE"
 _numbers = itertools.count(1)
@@ -37,17 +35,10 @@ def database(server, request):
     """The DSN of a database with the extension, this module's own."""
     module = request.module.__name__.removeprefix("test_")
     name = f"clients_{module}_{uuid.uuid4().hex[:8]}"
-    admin = make_conninfo(server, dbname="postgres")
-    with psycopg.connect(admin, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    dsn = make_conninfo(server, dbname=name)
-    try:
+    with empty_database(server, name) as dsn:
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("create extension absurd")
         yield dsn
-    finally:
-        with psycopg.connect(admin, autocommit=True) as conn:
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

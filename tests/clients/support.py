@@ -1,18 +1,34 @@
 """What the client tests share."""
 
+import contextlib
 import subprocess
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "data_pipeline.py"
 ORDERS = ROOT / "examples" / "data" / "orders.csv"
 SEARCH_PATH = "-c search_path=absurd,public"
+
+
+@contextlib.contextmanager
+def empty_database(server, name):
+    """The DSN of a database without anything, which is dropped at the end."""
+    admin, identifier = make_conninfo(server, dbname="postgres"), sql.Identifier(name)
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {}").format(identifier))
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        with psycopg.connect(admin, autocommit=True) as conn:
+            conn.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
 def until(check, what, seconds=30):

@@ -4,30 +4,25 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from processes import needed
-from support import ROOT, until
+from support import ROOT, empty_database, until
 
 QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text()
 BLOCK = re.compile(r"```sql\n(.*?)```(?:\n```\n(.*?)```)?", re.S)
 
 
 @pytest.fixture
-def fresh(server, request):
+def fresh(server):
     """A database without anything; a document makes what it needs."""
-    name = "quick_" + re.sub(r"\W", "_", request.node.name)[:40]
-    with psycopg.connect(make_conninfo(server, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
-        admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    yield make_conninfo(server, dbname=name)
-    with psycopg.connect(make_conninfo(server, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with empty_database(server, f"quick_{uuid.uuid4().hex[:8]}") as dsn:
+        yield dsn
 
 
 def code(text, language):
